@@ -1,0 +1,135 @@
+"""`reprorun exec SCRIPT [ARGS...]`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+SETTINGS = {  # as reprorun.settings has them; here so that --help needs no import
+    "base-image": ("REF", "Image to build on (default: python:X.Y-slim)."),
+    "python": ("X.Y", "Python in the container (default: the one that runs reprorun)."),
+    "as-of": ("DATE|commit", "Packages of that day, or of the day of the commit."),
+    "gpus": ("WHICH", "all, a number, device=I,J or none (default: where the engine has them)."),
+    "network": ("NAME", "none (default), bridge or host."),
+    "memory": ("SIZE", "Memory limit, such as 512m or 4g."),
+    "cpus": ("N", "Processors, such as 1.5."),
+    "shm-size": ("SIZE", "Shared memory (default: 1g)."),
+    "timeout": ("TIME", "Stop it after that long, such as 90s or 2h."),
+}
+
+
+def _with_settings(command: Any) -> Any:
+    for name, (metavar, text) in reversed(SETTINGS.items()):
+        command = click.option(f"--{name}", metavar=metavar, help=text)(command)
+    return command
+
+
+@click.command(
+    "exec", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False}
+)
+@click.argument("script", metavar="SCRIPT")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
+@click.option("-P", "--param", "params", multiple=True, metavar="KEY=VALUE",
+              help="Override a parameter of the wrapped function (JSON value).")  # fmt: skip
+@click.option("-e", "--env", "env", multiple=True, metavar="KEY[=VALUE]",
+              help="Set a variable; a bare KEY passes the host's value on.")  # fmt: skip
+@click.option("--input", "inputs", multiple=True, metavar="PATH",
+              help="Data that is mounted read-only and recorded by digest.")  # fmt: skip
+@click.option("--name", metavar="NAME", help="Name of the run (default: the script's).")
+@click.option("--log-dir", metavar="DIR",
+              help="Where to keep the record (default: data/local/experiment/NAME).")  # fmt: skip
+@_with_settings
+@click.option("--force-cpu", is_flag=True, help="Use the CPU runtime and hide GPUs.")
+@click.option("--rebuild", is_flag=True, help="Resolve the packages and build the images anew.")
+@click.option("--offline", is_flag=True, help="Open no connection; take what is in the cache.")
+@click.option("--dry-run", is_flag=True, help="Print the Dockerfile and command; start nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON on stdout.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only what the experiment prints.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every step of the build.")
+def exec_command(**given: Any) -> int:
+    """Run a launcher script in a container and keep the record.
+
+    Everything behind SCRIPT is the script's own. The exit code is the experiment's; 2 for wrong
+    usage, 124 after --timeout, 125 when the engine or the build failed, 130 when interrupted.
+    """
+    spec = _spec(given)
+    if given["dry_run"]:
+        return _dry_run(spec, given["as_json"])
+    return _execute(spec, given)
+
+
+def _spec(given: dict[str, Any]) -> Any:
+    import os
+
+    from reprorun import settings
+    from reprorun.cli.options import parse_env, parse_params
+    from reprorun.errors import UsageError
+    from reprorun.model import RunSpec
+
+    cwd = os.getcwd()
+    flags = {name: given[name.replace("-", "_")] for name in SETTINGS}
+    if given["force_cpu"]:
+        if flags["gpus"] not in (None, "none", "0"):
+            raise UsageError(f"--force-cpu and --gpus {flags['gpus']} contradict each other.")
+        flags["gpus"] = "none"
+    directory = os.path.dirname(os.path.realpath(os.path.join(cwd, given["script"])))
+    return RunSpec(
+        script=given["script"],
+        args=given["args"],
+        cwd=cwd,
+        name=given["name"],
+        log_dir=given["log_dir"],
+        params=parse_params(given["params"]),
+        env=parse_env(given["env"]),
+        inputs=given["inputs"],
+        rebuild=given["rebuild"],
+        offline=given["offline"],
+        **settings.resolve(flags, directory),
+    )
+
+
+def _dry_run(spec: Any, as_json: bool) -> int:
+    from reprorun.cli.dry_run import plan_as_json, plan_as_text
+    from reprorun.engine import connect
+    from reprorun.workflow.exec import dry_run
+
+    plan = dry_run(spec, connect)
+    click.echo(plan_as_json(plan) if as_json else plan_as_text(plan), nl=False)
+    return 0
+
+
+def _execute(spec: Any, given: dict[str, Any]) -> int:
+    from reprorun.cli.report import make_reporter
+    from reprorun.engine import connect
+    from reprorun.store import record_text
+    from reprorun.workflow.exec import execute
+
+    report = make_reporter(quiet=given["quiet"], verbose=given["verbose"], json=given["as_json"])
+    try:
+        finished = execute(spec, connect, report)
+        _say_end(report, finished)
+    finally:
+        report.close()
+    if given["as_json"]:
+        click.echo(record_text(finished.record), nl=False)
+    return int(finished.exit_code)
+
+
+def _say_end(report: Any, finished: Any) -> None:
+    from reprorun.cli.text import duration
+
+    record = finished.record
+    took = f"in {duration(record.seconds)}" if record.seconds is not None else ""
+    if record.status == "finished":
+        report.step("finished", took)
+    else:
+        report.step(record.status, f"{record.reason} (exit code {record.exit_code}) {took}".strip())
+    report.step("record", _shown(finished.log_dir))
+
+
+def _shown(path: str) -> str:
+    import os
+
+    inside = os.path.relpath(path)
+    return path if inside.startswith("..") else inside

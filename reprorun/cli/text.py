@@ -1,0 +1,47 @@
+"""Text for people: names made printable, sizes and times made readable, errors."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from reprorun.errors import ReprorunError
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def printable(text: str) -> str:
+    """`text` with nothing in it that a terminal would obey; line breaks become visible too."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for text of several lines."""
+    return "\n".join(printable(line.expandtabs()) for line in text.splitlines())
+
+
+def size(number: int) -> str:
+    """A size in bytes, such as `1.5 MiB`."""
+    value = float(number)
+    unit = 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{number} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """A time span, such as `3.2 s` or `1 h 02 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def say_error(error: ReprorunError, argv: Sequence[str]) -> None:
+    """Print an error to stderr; with `-v` on the command line, where it came from."""
+    if any(word in ("-v", "--verbose") for word in argv):
+        traceback.print_exception(error)
+    print(f"reprorun: error: {printable_lines(str(error))}", file=sys.stderr)

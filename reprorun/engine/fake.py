@@ -1,0 +1,327 @@
+"""An engine in memory, for tests without a daemon: same protocol, same contract tests.
+
+Its containers are threads that run a Python function in place of a program. `sh -c SCRIPT` is
+understood as far as the contract tests need it: echo (with `>&2` and `>FILE`), exit, sleep, rm,
+`kill -KILL $$` and `trap '' INT`, separated by semicolons.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import os
+import queue
+import shlex
+import tarfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+from reprorun.engine.protocol import Progress, Stream
+from reprorun.errors import BuildFailed, EngineError, ImageMissing
+from reprorun.model import Change, ContainerSpec, ContainerState, EngineInfo, Image
+
+Program = Callable[["FakeProcess"], int]
+"""Runs in place of a program and returns its exit code."""
+
+INTERRUPTED = 130
+KILLED = 137
+
+
+class Killed(BaseException):
+    """Unwinds a program that was interrupted or killed."""
+
+
+class FakeProcess:
+    """What a program sees of its container."""
+
+    def __init__(self, spec: ContainerSpec, base: Iterable[str]) -> None:
+        self.spec = spec
+        self.output: queue.Queue[tuple[Stream, bytes] | None] = queue.Queue()
+        self.interrupted = threading.Event()
+        self.killed = threading.Event()
+        self.ignores_interrupts = False
+        self.changes: dict[str, Change] = {}
+        self.files: dict[str, bytes] = {}
+        self._base = frozenset(base)
+
+    def say(self, text: str, stream: Stream = "stdout") -> None:
+        """Print."""
+        self.output.put((stream, text.encode()))
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file, in a mounted directory or in the container's own file system."""
+        target = os.path.join(self.spec.workdir, path)
+        for mount in self.spec.mounts:
+            inside = os.path.relpath(target, mount.target)
+            if not inside.startswith(".."):
+                if mount.read_only:
+                    raise OSError(f"{path}: read-only file system")
+                destination = os.path.normpath(os.path.join(mount.source, inside))
+                os.makedirs(os.path.dirname(destination), exist_ok=True)
+                with open(destination, "wb") as file:
+                    file.write(data)
+                return
+        known = target in self._base or target in self.files
+        self.files[target] = data
+        self.changes[target] = Change(path=target, kind="changed" if known else "added")
+
+    def remove(self, path: str) -> None:
+        """Remove a file of the container's own file system."""
+        target = os.path.join(self.spec.workdir, path)
+        self.files.pop(target, None)
+        self.changes.pop(target, None)
+        if target in self._base:
+            self.changes[target] = Change(path=target, kind="deleted")
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep; ends early, and the program with it, when the container is stopped."""
+        waiting_for = self.killed if self.ignores_interrupts else self.interrupted
+        if waiting_for.wait(seconds):
+            raise Killed
+
+
+class _Container:
+    def __init__(self, spec: ContainerSpec, program: Program, base: Iterable[str]) -> None:
+        self.process = FakeProcess(spec, base)
+        self.program = program
+        self.started = False
+        self.exit_code: int | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        try:
+            code = self.program(self.process)
+        except Killed:
+            code = KILLED if self.process.killed.is_set() else INTERRUPTED
+        self.exit_code = code
+        self.process.output.put(None)
+
+
+class FakeEngine:
+    """The fake engine.
+
+    Args:
+        images: base images that are there, by name.
+        pullable: base images that a registry would have.
+        programs: functions that run in place of programs, by the first word of the command.
+        refuse_build: an error with which every build fails.
+    """
+
+    def __init__(
+        self,
+        images: dict[str, Image] | None = None,
+        pullable: dict[str, Image] | None = None,
+        programs: dict[str, Program] | None = None,
+        refuse_build: str | None = None,
+    ) -> None:
+        self.images = dict(images or {})
+        self.pullable = dict(pullable or {})
+        self.programs = {"sh": _shell, "sleep": _sleep, **(programs or {})}
+        self.refuse_build = refuse_build
+        self.containers: dict[str, _Container] = {}
+        self.specs: list[ContainerSpec] = []
+        self.builds: list[str] = []
+        self._files: dict[str, frozenset[str]] = {}
+        self._names = itertools.count()
+
+    def info(self) -> EngineInfo:
+        return EngineInfo(name="fake", version="1", api_version="1.0", machine="x86_64")
+
+    # ------------------------------------------------------------ images
+
+    def image(self, ref: str) -> Image | None:
+        by_id = {image.id: image for image in self.images.values()}
+        return self.images.get(ref) or self.images.get(f"{ref}:latest") or by_id.get(ref)
+
+    def pull(self, ref: str, progress: Progress) -> Image:
+        if ref not in self.pullable:
+            raise ImageMissing(f"the base image {ref} is not on the engine: no such image")
+        progress(f"pulled {ref}")
+        self.images[ref] = self.pullable[ref]
+        return self.images[ref]
+
+    def build(self, context: Iterable[bytes], tag: str, progress: Progress) -> Image:
+        files = _unpack(b"".join(context))
+        if self.refuse_build:
+            raise BuildFailed(f"the image {tag} could not be built: {self.refuse_build}")
+        base: Image | None = None
+        layers: tuple[str, ...] = ()
+        inside: frozenset[str] = frozenset()
+        labels: dict[str, str] = {}
+        for line in files["Dockerfile"].decode().replace("\\\n", "").splitlines():
+            progress(line)
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["FROM"]:
+                base = self.image(words[1])
+                if base is None:
+                    raise BuildFailed(f"the image {tag} could not be built: no image {words[1]}")
+                layers, inside = base.layers, self._files.get(base.id, inside)
+            elif words[:1] == ["ADD"]:
+                data = files[words[1]]
+                layers = (*layers, f"sha256:{hashlib.sha256(data).hexdigest()}")
+                inside |= {os.path.join(words[2], name) for name in _unpack(data)}
+            elif words[:1] == ["LABEL"]:
+                labels.update(
+                    (name, value) for name, _, value in (w.partition("=") for w in words[1:])
+                )
+        if base is None:
+            raise BuildFailed(f"the image {tag} could not be built: no FROM")
+        identity = repr((layers, sorted(labels.items()))).encode()
+        image = Image(
+            id=f"sha256:{hashlib.sha256(identity).hexdigest()}",
+            layers=layers,
+            labels={**base.labels, **labels},
+            env=base.env,
+            machine=base.machine,
+        )
+        self.images[tag] = image
+        self.builds.append(tag)
+        self._files[image.id] = inside
+        return image
+
+    # ------------------------------------------------------------ containers
+
+    def create(self, spec: ContainerSpec) -> str:
+        image = self.image(spec.image)
+        if image is None:
+            raise EngineError(f"the engine refused: No such image: {spec.image}")
+        if spec.gpus:
+            raise EngineError("GPUs were asked for, but the engine has no GPU runtime")
+        program = self.programs.get(spec.command[0], _not_found)
+        name = f"fake-{next(self._names)}"
+        self.containers[name] = _Container(spec, program, self._files.get(image.id, ()))
+        self.specs.append(spec)
+        return name
+
+    def start(self, container: str) -> None:
+        found = self._get(container)
+        found.started = True
+        found.thread.start()
+
+    def attach(self, container: str) -> Iterator[tuple[Stream, bytes]]:
+        return iter(self._get(container).process.output.get, None)
+
+    def wait(self, container: str) -> ContainerState:
+        self._get(container).thread.join()
+        return self.state(container)
+
+    def state(self, container: str) -> ContainerState:
+        found = self._get(container)
+        running = found.started and found.exit_code is None
+        return ContainerState(running=running, exit_code=found.exit_code)
+
+    def stop(self, container: str, grace: float) -> None:
+        found = self._get(container)
+        found.process.interrupted.set()
+        found.thread.join(grace)
+        self.kill(container)
+
+    def kill(self, container: str) -> None:
+        found = self._get(container)
+        if found.thread.is_alive():
+            found.process.killed.set()
+            found.process.interrupted.set()
+            found.thread.join()
+
+    def changes(self, container: str) -> tuple[Change, ...]:
+        changes = self._get(container).process.changes
+        return tuple(changes[path] for path in sorted(changes))
+
+    def copy_out(self, container: str, path: str) -> Iterator[bytes]:
+        files = self._get(container).process.files
+        wanted = {name: data for name, data in files.items() if _is_under(name, path)}
+        if not wanted:
+            raise EngineError(f"the engine refused: no such file {path}")
+        yield _pack({os.path.relpath(n, os.path.dirname(path)): d for n, d in wanted.items()})
+
+    def remove(self, container: str) -> None:
+        found = self.containers.pop(container, None)
+        if found and found.thread.is_alive():
+            found.process.killed.set()
+            found.process.interrupted.set()
+
+    def close(self) -> None:
+        pass
+
+    def _get(self, container: str) -> _Container:
+        if container not in self.containers:
+            raise EngineError(f"the engine refused: No such container: {container}")
+        return self.containers[container]
+
+
+# ---------------------------------------------------------------- programs
+
+
+def _not_found(process: FakeProcess) -> int:
+    process.say(f"{process.spec.command[0]}: not found\n", "stderr")
+    return 127
+
+
+def _sleep(process: FakeProcess) -> int:
+    process.sleep(float(process.spec.command[1]))
+    return 0
+
+
+def _shell(process: FakeProcess) -> int:
+    for statement in process.spec.command[2].split(";"):
+        words = shlex.split(statement)
+        if not words:
+            continue
+        if words[0] == "exit":
+            return int(words[1])
+        _SHELL[words[0]](process, words[1:])
+    return 0
+
+
+def _echo(process: FakeProcess, words: list[str]) -> None:
+    if words and words[-1] == ">&2":
+        process.say(" ".join(words[:-1]) + "\n", "stderr")
+    elif words and words[-1].startswith(">"):
+        process.write(words[-1][1:], (" ".join(words[:-1]) + "\n").encode())
+    else:
+        process.say(" ".join(words) + "\n")
+
+
+def _kill(process: FakeProcess, words: list[str]) -> None:
+    process.killed.set()
+    raise Killed
+
+
+def _trap(process: FakeProcess, words: list[str]) -> None:
+    process.ignores_interrupts = words == ["", "INT"]
+
+
+_SHELL: dict[str, Callable[[FakeProcess, list[str]], None]] = {
+    "echo": _echo,
+    "sleep": lambda process, words: process.sleep(float(words[0])),
+    "rm": lambda process, words: process.remove(words[0]),
+    "kill": _kill,
+    "trap": _trap,
+}
+
+
+# ---------------------------------------------------------------- tars
+
+
+def _unpack(data: bytes) -> dict[str, bytes]:
+    files = {}
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            files[member.name] = content.read() if content else b""
+    return files
+
+
+def _pack(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in sorted(files.items()):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _is_under(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")

@@ -1,0 +1,172 @@
+"""Asks git, with nothing of the user's hooks, monitors or locks in between."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+_GITLINK = "160000"
+# A git hook that starts us has these set; they would make every question one about its repository.
+_OF_THE_CALLER = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+)
+
+
+class RepositoryError(Exception):
+    """The repository can't be read; one line: what was found, what was wanted, what to try."""
+
+
+class Status(NamedTuple):
+    """The commit (None before the first one) and the paths that differ from it."""
+
+    commit: str | None
+    changed: tuple[str, ...]
+
+
+class Listed(NamedTuple):
+    """One line of `git ls-files`: `link` is the commit of a submodule, None for all else."""
+
+    path: str
+    link: str | None
+
+
+def top_level(directory: str) -> str | None:
+    """Returns the root of the working tree that an existing directory is in, None outside git."""
+    try:
+        code, output, complaint = _run(directory, "rev-parse", "--show-toplevel")
+    except FileNotFoundError:
+        _refuse_checkout(directory)
+        return None
+    if code == 0:
+        return os.fsdecode(output[:-1])
+    # "not a git repository: /some/where" is another matter: a worktree whose repository is gone.
+    if "not a git repository (" in complaint or "must be run in a work tree" in complaint:
+        return None
+    raise _refusal(directory, complaint)
+
+
+def status(root: str) -> Status:
+    """Returns the commit and what is changed; submodules count when their commit moved."""
+    output = _ask(
+        root,
+        "status",
+        "--porcelain=v2",
+        "--branch",
+        "-z",
+        "--untracked-files=all",
+        # Each submodule is asked by itself, so that its own log directories can be told apart.
+        "--ignore-submodules=dirty",
+        # A rename is then a deletion and an addition: each path is judged on its own.
+        "--no-renames",
+        "--no-ahead-behind",
+    )
+    commit = None
+    changed = []
+    for line in _fields(output):
+        if line.startswith("# branch.oid "):
+            oid = line.split(" ", 2)[2]
+            commit = None if oid == "(initial)" else oid
+        elif line[:2] in _FIELDS_BEFORE_PATH:
+            changed.append(line.split(" ", _FIELDS_BEFORE_PATH[line[:2]])[-1])
+    return Status(commit, tuple(changed))
+
+
+# How many fields stand before the path in an ordinary, an unmerged and an untracked entry.
+_FIELDS_BEFORE_PATH = {"1 ": 8, "u ": 10, "? ": 1}
+
+
+def tracked(root: str) -> list[Listed]:
+    """Lists the index."""
+    return _listed(root, "--cached")
+
+
+def tracked_and_new(root: str) -> list[Listed]:
+    """Lists the index and the untracked files that git does not ignore.
+
+    An untracked repository of its own is one entry, with a slash at its end.
+    """
+    return _listed(root, "--cached", "--others", "--exclude-standard")
+
+
+def _listed(root: str, *what: str) -> list[Listed]:
+    output = _ask(root, "ls-files", "-z", "-t", "--stage", *what)
+    return [_parse_listed(line) for line in _fields(output)]
+
+
+def _parse_listed(line: str) -> Listed:
+    """Takes apart `? path` (untracked) or `H mode commit stage<tab>path` (tracked)."""
+    tag, rest = line.split(" ", 1)
+    if tag == "?":
+        return Listed(rest, None)
+    facts, path = rest.split("\t", 1)
+    mode, oid, _stage = facts.split(" ")
+    return Listed(path, oid if mode == _GITLINK else None)
+
+
+def _fields(output: bytes) -> list[str]:
+    return [os.fsdecode(field) for field in output.split(b"\0") if field]
+
+
+def _ask(root: str, *arguments: str) -> bytes:
+    try:
+        code, output, complaint = _run(root, *arguments)
+    except FileNotFoundError:
+        raise RepositoryError(f"{root} can't be read: git is not installed; install it") from None
+    # git goes on without a directory that it may not read; a record must not.
+    if code != 0 or "could not open directory" in complaint:
+        raise _refusal(root, complaint)
+    return output
+
+
+def _run(directory: str, *arguments: str) -> tuple[int, bytes, str]:
+    """Runs git; FileNotFoundError means that there is no git (a missing directory is git's to say).
+
+    Returns:
+        The exit code, standard output, standard error.
+    """
+    import subprocess
+
+    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
+    environment = {k: v for k, v in os.environ.items() if k not in _OF_THE_CALLER}
+    environment.update(GIT_OPTIONAL_LOCKS="0", LC_ALL="C")
+    done = subprocess.run(
+        [*command, "-C", directory, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+    )
+    return done.returncode, done.stdout, os.fsdecode(done.stderr)
+
+
+def _refusal(directory: str, complaint: str) -> RepositoryError:
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    advice = [line for line in lines if line.startswith("git config")]
+    if "safe.directory" in complaint and advice:
+        return RepositoryError(
+            f"git refuses to read {directory}: another user owns it (dubious ownership); "
+            f"try: {advice[-1]}"
+        )
+    why = lines[0] if lines else "it gave no reason"
+    return RepositoryError(f"git can't read {directory}: {why}; try `git -C {directory} status`")
+
+
+def _refuse_checkout(directory: str) -> None:
+    """Tells "no repository" from "a repository, but no git to ask": that one raises."""
+    here, below = os.path.abspath(directory), ""
+    while here != below:
+        if os.path.lexists(os.path.join(here, ".git")):
+            raise RepositoryError(f"{here} is a git checkout, but git is not installed; install it")
+        here, below = os.path.dirname(here), here
+
+
+def commit_date(root: str, commit: str) -> str:
+    """Returns when a commit was made: an ISO date with time and zone."""
+    return os.fsdecode(_ask(root, "show", "--no-patch", "--format=%cI", commit)).strip()

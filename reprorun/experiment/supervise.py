@@ -1,0 +1,195 @@
+"""The container's main process: runs a command, passes signals on, and says how it ended.
+
+Run as `python -I -S supervise.py COMMAND ARGUMENTS...`. It stands in every run's way, so it imports
+next to nothing. Its exit code is the command's, 128 + n when signal n ended it, 127 when there is
+no such command and 126 when it can't be run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+REPORT_NAME = ".reprorun-guest.json"
+_FORWARDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+# Where the kernel counts processes killed for want of memory: cgroup v2, cgroup v1.
+_OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+
+
+def main(command: list[str]) -> int:
+    """Runs a command to its end.
+
+    Args:
+        command: The program, found on PATH, and its arguments.
+
+    Returns:
+        The exit code.
+    """
+    if not command:
+        _say("no command given; it takes COMMAND ARGUMENTS...")
+        return 2
+    kills_before = _oom_kills()
+    started, clock = time.time(), time.monotonic()
+    status, peak = _wait_for(_start(command))
+    seconds = time.monotonic() - clock
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    exit_code = os.WEXITSTATUS(status) if number is None else 128 + number
+    _report(
+        started=_utc(started),
+        ended=_utc(time.time()),
+        seconds=seconds,
+        exit_code=exit_code,
+        signal=_signal_name(number),
+        peak_memory=peak,
+        oom_killed=_oom_kills() > kills_before,
+        python=sys.version.split()[0],
+    )
+    return exit_code
+
+
+def _start(command: list[str]) -> int:
+    """Starts the command, and passes signals on to it from now on.
+
+    Signals wait from before the fork until both sides are ready, so that none gets lost.
+
+    Returns:
+        The process id.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    child = os.fork()
+    if child == 0:
+        _become(command, before)
+    for number in _FORWARDED:
+        signal.signal(number, lambda received, _frame: _pass_on(child, received))
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return child
+
+
+def _become(command: list[str], mask: set[int]) -> None:
+    """Turns this (the child) process into the command; never returns."""
+    code = 126
+    try:
+        _take_terminal()
+        # Python ignores some (SIGPIPE), and whoever started us may too.
+        for number in (*_FORWARDED, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.execvp(command[0], command)
+    except (FileNotFoundError, NotADirectoryError):
+        code = 127
+        _say(f"{command[0]}: not found in the container; check its name and PATH")
+    except (OSError, ValueError) as error:
+        _say(f"{command[0]}: can't be run: {getattr(error, 'strerror', None) or error}")
+    finally:
+        os._exit(code)
+
+
+def _take_terminal() -> None:
+    """Gets a process group of its own, and the terminal if there is one.
+
+    In ours, Ctrl-C would reach the command twice: from the terminal and passed on.
+    """
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # sent to who takes the terminal from behind
+    if os.isatty(0):
+        try:
+            os.tcsetpgrp(0, os.getpgrp())
+        except OSError:
+            pass  # a terminal, but not the one that controls us
+
+
+def _pass_on(child: int, number: int) -> None:
+    try:
+        os.kill(child, number)
+    except ProcessLookupError:
+        pass  # it has ended meanwhile
+
+
+def _wait_for(child: int) -> tuple[int, int]:
+    """Waits for the command; reaps processes that have lost their parent meanwhile.
+
+    Returns:
+        The command's wait status, and the peak memory of the largest process in bytes.
+    """
+    peak = 0
+    while True:
+        ended, status, usage = os.wait4(-1, 0)
+        peak = max(peak, usage.ru_maxrss * 1024)
+        if ended == child:
+            return status, peak
+
+
+def _report(**facts: object) -> None:
+    """Writes how it went to the log directory; failing to do so changes nothing else."""
+    guest = os.environ.get("REPRORUN_GUEST")
+    if not guest:
+        return
+    import json
+
+    try:
+        log_dir = json.loads(guest)["log_dir"]
+        _replace(os.path.join(log_dir, REPORT_NAME), json.dumps(facts, indent=2) + "\n")
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        _say(f"can't write {REPORT_NAME} to the log directory: {error}")
+
+
+def _replace(path: str, text: str) -> None:
+    """Writes a file beside and renames it, so that it is there as a whole or not at all."""
+    unfinished = os.path.join(os.path.dirname(path), f".reprorun-{os.urandom(8).hex()}.tmp")
+    try:
+        with open(unfinished, "x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError:
+        if os.path.lexists(unfinished):
+            os.unlink(unfinished)
+        raise
+
+
+def _oom_kills() -> int:
+    """Returns how many processes the kernel has killed here for want of memory."""
+    for path in _OOM_COUNTERS:
+        try:
+            with open(path, encoding="ascii") as file:
+                counters = dict(line.split()[:2] for line in file)
+            return int(counters.get("oom_kill", 0))
+        except (OSError, ValueError):
+            continue
+    return 0
+
+
+def _signal_name(number: int | None) -> str | None:
+    if number is None:
+        return None
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"  # a real-time signal
+
+
+def _utc(seconds: float) -> str:
+    """Returns a time since 1970 as ISO 8601 with microseconds."""
+    whole, micro = divmod(int(seconds * 1_000_000), 1_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{micro:06d}+00:00"
+
+
+def _say(message: str) -> None:
+    try:
+        print(f"reprorun: error: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # nobody is listening any more
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

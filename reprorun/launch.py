@@ -1,0 +1,243 @@
+"""`run_experiment`: launch a function, pickled, in a container of its own.
+
+The host's counterpart of the command line for Python. It is also carried into the container, where
+a launcher that calls `run_experiment` starts a plain subprocess, being isolated already; so it runs
+on Python 3.8 and imports the rest of the host side only when it needs it.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import os
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, NamedTuple
+
+from reprorun.experiment.command import to_local_command
+from reprorun.experiment.guest import current_guest
+
+ENGINES = ("docker", "local")
+LARGEST_ARGUMENT = 32 * 1024  # bytes; the whole command is one argument, and Linux allows 128 KiB
+TIMESTAMP = time.strftime("%Y_%m_%d_%H_%M_%S")
+_count = itertools.count(1)
+
+Json = Dict[str, Any]  # evaluated, so in the form of Python 3.8
+
+
+class Task(NamedTuple):
+    """One launch, ready to go."""
+
+    command: str
+    log_dir: str
+    env: dict[str, str]
+    payloads: dict[str, bytes]  # files for the log directory
+    force_cpu: bool
+
+
+def run_experiment(
+    method_call: Callable[..., Any] | None = None,
+    batch_tasks: list[Any] | None = None,
+    exp_prefix: str = "experiment",
+    exp_name: str | None = None,
+    log_dir: str | None = None,
+    script: str = "reprorun.experiment_wrapper",
+    python_command: str = "python",
+    dry: bool = False,
+    env: dict[str, str] | None = None,
+    variant: Json | None = None,
+    force_cpu: bool = False,
+    pre_commands: str | None = None,
+    **kwargs: Any,
+) -> None:
+    """Pickle a function and run it in a container, or several one after the other.
+
+    The function is called as `method_call(snapshot_config, variant, resume_from_dir,
+    resume_from_epoch)`. The base image and limits are those of `REPRORUN_*` and of
+    `[tool.reprorun]` in pyproject.toml.
+
+    Args:
+        method_call: The function to run.
+        batch_tasks: Functions, or dicts with a function as `method_call` and any of this
+            function's options, in place of `method_call`.
+        exp_prefix: First part of the default name, and the directory under `data/local`.
+        exp_name: Name of the experiment; `{exp_prefix}_{time}_{number}` by default.
+        log_dir: Log directory; `data/local/{exp_prefix}/{exp_name}` by default.
+        script: Module that is run with `python -m`.
+        python_command: The Python to run it with, in the container.
+        dry: Only print the commands.
+        env: Extra environment variables.
+        variant: Parameters, passed on to the function and kept in `variant.json`.
+        force_cpu: Use the CPU runtime and hide the GPUs.
+        pre_commands: Printed, not executed, as in garage.
+        **kwargs: Options of the script, such as `seed=1` or `snapshot_mode="all"`, and
+            `engine="local"` (or `REPRORUN_ENGINE=local`) to run it as a plain subprocess.
+
+    Raises:
+        ValueError: Neither function nor tasks are given, or one of them can't be called.
+        subprocess.CalledProcessError: The experiment failed; it holds the exit code.
+        reprorun.errors.ReprorunError: The engine or the build failed.
+
+    Source: garage's `run_experiment` (2020.06), with the container in place of the subprocess.
+    """
+    engine = _engine(kwargs.pop("engine", None))
+    common = dict(
+        kwargs,
+        pre_commands=pre_commands,
+        exp_name=exp_name,
+        log_dir=log_dir,
+        env=env,
+        variant=variant,
+    )
+    options = [{**common, **given} for given in _given(method_call, batch_tasks)]
+    tasks = [_task(o, exp_prefix, python_command, script, force_cpu) for o in options]
+    for task in tasks:
+        print(task.command, flush=True)
+        if not dry:
+            _launch(task, engine)
+
+
+def _given(method_call: Any, batch_tasks: list[Any] | None) -> list[Json]:
+    if method_call is None and batch_tasks is None:
+        raise ValueError("run_experiment needs a method_call or batch_tasks; neither was given")
+    tasks = [method_call] if batch_tasks is None else batch_tasks
+    given = [dict(task) if isinstance(task, dict) else {"method_call": task} for task in tasks]
+    for task in given:
+        if not callable(task.get("method_call")):
+            raise ValueError(
+                "run_experiment calls a function, but was given {!r}".format(
+                    task.get("method_call")
+                )
+            )
+    return given
+
+
+def _engine(named: str | None) -> str:
+    engine = named or os.environ.get("REPRORUN_ENGINE") or "docker"
+    if engine not in ENGINES:
+        raise ValueError("engine {!r} is none of {}".format(engine, ", ".join(ENGINES)))
+    return engine
+
+
+def _task(
+    options: Json, exp_prefix: str, python_command: str, script: str, force_cpu: bool
+) -> Task:
+    import cloudpickle
+
+    params = dict(options)
+    number = next(_count)
+    if params["exp_name"] is None:
+        params["exp_name"] = f"{exp_prefix}_{TIMESTAMP}_{number:04n}"
+    if params["log_dir"] is None:
+        where = os.path.join(os.getcwd(), "data", "local", exp_prefix.replace("_", "-"))
+        params["log_dir"] = os.path.join(where, params["exp_name"])
+    variant = {"exp_name": params["exp_name"], **(params.pop("variant") or {})}
+    env = {"REPRORUN_FORCE_CPU": str(force_cpu), **(params.pop("env") or {})}
+    payloads: dict[str, bytes] = {}
+    params["args_data"] = _payload("args_data", params.pop("method_call"), payloads, cloudpickle)
+    params["variant_data"] = _payload("variant_data", variant, payloads, cloudpickle)
+    command = to_local_command(params, python_command=python_command, script=script)
+    return Task(command, params["log_dir"], env, payloads, force_cpu)
+
+
+def _payload(name: str, value: Any, payloads: dict[str, bytes], cloudpickle: Any) -> str:
+    """A value as an argument; one that is too large goes through a file of the log directory."""
+    data = base64.b64encode(cloudpickle.dumps(value))
+    if len(data) <= LARGEST_ARGUMENT:
+        return data.decode()
+    payloads[name + ".b64"] = data
+    return f"file:{name}.b64"
+
+
+def _launch(task: Task, engine: str) -> None:
+    if current_guest() is not None:
+        code = _run_inside(task)
+    elif engine == "local":
+        code = _run_locally(task)
+    else:
+        code = _run_in_container(task)
+    if code != 0:
+        raise subprocess.CalledProcessError(code, task.command)
+
+
+def _run_inside(task: Task) -> int:
+    """In a container already: a subprocess, with a directory of its own in the record."""
+    guest = current_guest()
+    assert guest is not None
+    log_dir = os.path.join(guest.log_dir, os.path.basename(task.log_dir))
+    os.makedirs(log_dir)
+    for name, data in task.payloads.items():
+        with open(os.path.join(log_dir, name), "wb") as file:
+            file.write(data)
+    return subprocess.call(task.command, shell=True, env=_environment(task, guest, log_dir))
+
+
+def _environment(task: Task, guest: Any, log_dir: str) -> dict[str, str]:
+    import json
+
+    told = json.dumps(dict(guest._asdict(), log_dir=log_dir))
+    hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if task.force_cpu else {}
+    return dict(os.environ, **hidden, **task.env, REPRORUN_GUEST=told)
+
+
+# ---------------------------------------------------------------- on the host only
+
+
+def _launcher() -> str:
+    import __main__
+    from reprorun.errors import UsageError
+
+    path: str | None = getattr(__main__, "__file__", None)
+    if not path:
+        raise UsageError(
+            "run_experiment archives the script that calls it, and there is none (an interactive "
+            "Python or a notebook). Put the call in a script."
+        )
+    return os.path.abspath(path)
+
+
+def _run_in_container(task: Task) -> int:
+    from reprorun.cli.report import make_reporter
+    from reprorun.engine import connect
+    from reprorun.workflow.exec import execute
+
+    report = make_reporter(quiet=False, verbose=False, json=False)
+    try:
+        finished = execute(_spec(task), connect, report)
+        report.step(finished.record.status, finished.record.reason or "")
+        report.step("record", finished.log_dir)
+    finally:
+        report.close()
+    return finished.exit_code
+
+
+def _run_locally(task: Task) -> int:
+    from reprorun.workflow.local import execute_locally
+
+    hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if task.force_cpu else {}
+    return execute_locally(_spec(task), task.command, hidden)
+
+
+def _spec(task: Task) -> Any:
+    import cloudpickle
+
+    from reprorun import settings
+    from reprorun.model import Gpus, RunSpec
+
+    launcher = _launcher()
+    found = settings.resolve({}, os.path.dirname(launcher))
+    if task.force_cpu:
+        found["gpus"] = Gpus(kind="none")
+    return RunSpec(
+        script=launcher,
+        args=tuple(sys.argv[1:]),
+        cwd=os.getcwd(),
+        command=("sh", "-c", task.command),
+        extra_requirements=(f"cloudpickle=={cloudpickle.__version__}",),
+        same_python=True,
+        log_dir=task.log_dir,
+        payloads=task.payloads,
+        env=task.env,
+        **found,
+    )

@@ -1,0 +1,390 @@
+"""The frozen values that flow through a run: spec and facts in, plan, outcome and record out.
+
+    argv / decorator -> RunSpec -> probe -> Facts -> plan -> Plan -> build, run -> Outcome -> Record
+
+Nothing here has an effect. `Record` is the schema of `run.json`; see `reprorun.store` for reading
+and writing it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+SCHEMA = 1
+"""Version of `run.json`. It grows when a field changes its meaning; new fields don't need it."""
+
+WORKSPACE = "/workspace"
+"""Where the launch archive lies in the container."""
+
+LOG_DIR = "/log"
+"""Where the log directory is mounted in the container."""
+
+PREFIX = "/opt/reprorun"
+"""The virtual environment in the container."""
+
+HOME = "/home/reprorun"
+"""The home directory in the container."""
+
+ENTRYPOINT = ("python", "-I", "-S", f"{PREFIX}/supervise.py")
+"""The container's main process, which runs the command."""
+
+DIGEST_LABEL = "reprorun.digest"
+"""Label of our images: the digest of what each was made from."""
+
+Network = Literal["none", "bridge", "host"]
+Status = Literal["created", "building", "running", "finished", "failed", "interrupted", "lost"]
+
+
+class Value(Struct, frozen=True, kw_only=True):
+    """Base of all values: immutable, compared by content, made by keyword."""
+
+
+# ---------------------------------------------------------------- what the user asked for
+
+
+class Limits(Value, frozen=True, kw_only=True):
+    """Bounds of a run. None: the engine's own (no bound)."""
+
+    memory: int | None = None  # bytes
+    cpus: float | None = None  # processors
+    shm_size: int = 1 << 30  # bytes; data loaders need more than docker's 64 MiB
+    pids: int = 4096  # processes and threads
+    timeout: float | None = None  # seconds
+
+
+class Gpus(Value, frozen=True, kw_only=True):
+    """Which GPUs a run asks for. `auto`: the engine's GPU runtime where it has one."""
+
+    kind: Literal["auto", "none", "all", "count", "device"] = "auto"
+    count: int = 0
+    devices: tuple[str, ...] = ()
+
+
+class RunSpec(Value, frozen=True, kw_only=True):
+    """What the user asked for: one launch, with every flag at its final value."""
+
+    script: str  # as typed
+    args: tuple[str, ...] = ()
+    cwd: str  # absolute, on the host
+    command: tuple[str, ...] | None = None  # in place of `python SCRIPT ARGS` (run_experiment)
+    extra_requirements: tuple[str, ...] = ()  # what the command needs beside the project's own
+    same_python: bool = False  # the payload is pickled: Python must be the launcher's
+    name: str | None = None
+    log_dir: str | None = None
+    payloads: dict[str, bytes] = {}  # files to put into the log directory for the command
+    params: dict[str, Any] = {}
+    env: dict[str, str] = {}
+    inputs: tuple[str, ...] = ()
+    base_image: str | None = None
+    python: str | None = None  # X.Y
+    as_of: str | None = None  # ISO date, or "commit"
+    gpus: Gpus = Gpus()
+    network: Network = "none"
+    limits: Limits = Limits()
+    rebuild: bool = False
+    offline: bool = False
+
+
+# ---------------------------------------------------------------- what was found
+
+
+class LeftOut(Value, frozen=True, kw_only=True):
+    """Something that the launch archive does not hold, and why."""
+
+    path: str  # relative to the repository's root; ends in / for a directory
+    reason: str
+    size: int | None = None  # bytes
+    sha256: str | None = None
+
+
+class Submodule(Value, frozen=True, kw_only=True):
+    """A git submodule, and the commit that is checked out."""
+
+    path: str
+    commit: str
+
+
+class Code(Value, frozen=True, kw_only=True):
+    """The launcher's repository, or its directory outside git."""
+
+    root: str  # absolute, on the host
+    launcher: str  # relative to root
+    workdir: str  # working directory relative to root, "." for the root itself
+    in_git: bool
+    commit: str | None = None
+    dirty: bool = False
+    files: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    submodules: tuple[Submodule, ...] = ()
+
+    @property
+    def githash(self) -> str | None:
+        """The commit, with `-dirty` when the tree had changes; None without a commit."""
+        return f"{self.commit}-dirty" if self.commit and self.dirty else self.commit
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """garage's two keys: `launcher` is absolute outside git, where there is no `githash`."""
+        if not self.in_git:
+            return {"launcher": f"{self.root}/{self.launcher}"}
+        githash = {"githash": self.githash} if self.githash else {}
+        return {**githash, "launcher": self.launcher}
+
+
+class InputFile(Value, frozen=True, kw_only=True):
+    """Read-only data that the run was given: mounted, not archived."""
+
+    path: str  # on the host
+    target: str  # in the container
+    size: int  # bytes
+    sha256: str  # of the file; of the sorted listing with digests for a directory
+    files: int = 1
+
+
+class Requirements(Value, frozen=True, kw_only=True):
+    """What says which packages the experiment needs. `source` None: nothing does."""
+
+    source: str | None = None  # file, relative to the repository's root
+    text: str = ""  # requirement lines in the form that uv reads
+    paths: tuple[str, ...] = ()  # of the working tree, to put on the module search path
+
+
+class BaseImage(Value, frozen=True, kw_only=True):
+    """The base image, and the interpreter found in it."""
+
+    ref: str  # as asked for
+    id: str
+    digest: str  # of its layers and settings: the same on every engine
+    repo_digest: str | None = None  # what a registry knows it by
+    python: str = ""  # X.Y.Z
+    executable: str = ""  # of the interpreter, in the image
+    machine: str = ""  # x86_64, aarch64
+    libc: str = ""  # "glibc 2.36"
+    path: str = ""  # search path for programs
+
+    @property
+    def python_minor(self) -> str:
+        """X.Y of the interpreter."""
+        return ".".join(self.python.split(".")[:2])
+
+
+class Lock(Value, frozen=True, kw_only=True):
+    """Every package with version and hashes, for one Python on one platform."""
+
+    text: str  # requirements.lock
+    source: str | None = None  # the file that decided
+    resolved: str = ""  # UTC time
+    cached: bool = False
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """`name==version` of each package."""
+        lines = (line.split(" ")[0].rstrip("\\") for line in self.text.splitlines())
+        return tuple(line for line in lines if "==" in line and not line.startswith(("#", "-")))
+
+
+class EngineInfo(Value, frozen=True, kw_only=True):
+    """Which engine it is and what it offers."""
+
+    name: str  # docker, fake
+    version: str
+    api_version: str
+    machine: str = ""
+    runtimes: tuple[str, ...] = ()
+    root_dir: str = ""
+    rootless: bool = False
+    os: str = ""
+
+
+class Image(Value, frozen=True, kw_only=True):
+    """An image as an engine describes it."""
+
+    id: str
+    layers: tuple[str, ...] = ()  # digests of the unpacked layers, lowest first
+    labels: dict[str, str] = {}
+    env: tuple[str, ...] = ()  # KEY=VALUE
+    repo_digests: tuple[str, ...] = ()  # NAME@sha256:...
+    machine: str = ""
+
+
+class Hardware(Value, frozen=True, kw_only=True):
+    """The machine that a run was made on."""
+
+    node: str = ""
+    system: str = ""
+    machine: str = ""
+    cpu_model: str = ""
+    cpu_count: int = 0
+    cpu_features: tuple[str, ...] = ()
+    memory: int = 0  # bytes
+    gpus: tuple[str, ...] = ()
+    gpu_driver: str | None = None
+
+
+# ---------------------------------------------------------------- what will be done
+
+
+class Mount(Value, frozen=True, kw_only=True):
+    """A file or directory of the host in the container."""
+
+    source: str
+    target: str
+    read_only: bool = True
+
+
+class GpuRequest(Value, frozen=True, kw_only=True):
+    """GPUs as the engine is asked for them: by device request, or by a named runtime."""
+
+    runtime: str | None = None  # "nvidia"; None: a device request
+    count: int = 0  # -1: all
+    devices: tuple[str, ...] = ()
+
+
+class ContainerSpec(Value, frozen=True, kw_only=True):
+    """One container, complete."""
+
+    image: str
+    command: tuple[str, ...]
+    name: str
+    env: dict[str, str] = {}
+    mounts: tuple[Mount, ...] = ()
+    user: str = ""  # uid:gid
+    workdir: str = WORKSPACE
+    network: Network = "none"
+    limits: Limits = Limits()
+    gpus: GpuRequest | None = None
+    labels: dict[str, str] = {}
+    entrypoint: tuple[str, ...] | None = None  # None: the image's
+
+
+class Plan(Value, frozen=True, kw_only=True):
+    """Everything that will be done, before anything is: what `--dry-run` prints."""
+
+    version: str  # of reprorun
+    base: BaseImage
+    githash: str | None
+    environment_digest: str
+    environment_tag: str
+    run_digest: str
+    run_tag: str
+    container: ContainerSpec
+
+
+# ---------------------------------------------------------------- what happened
+
+
+class Change(Value, frozen=True, kw_only=True):
+    """A path of the container's file system that the run made, changed or removed."""
+
+    path: str  # absolute, in the container
+    kind: Literal["added", "changed", "deleted"]
+
+
+class ContainerState(Value, frozen=True, kw_only=True):
+    """How a container stands, as the engine says."""
+
+    running: bool
+    exit_code: int | None = None
+    oom_killed: bool = False
+    error: str = ""
+
+
+class GuestReport(Value, frozen=True, kw_only=True):
+    """What the container's main process measured. It is the guest's word, not the engine's."""
+
+    started: str = ""
+    ended: str = ""
+    seconds: float = 0.0
+    exit_code: int = 0
+    signal: str | None = None
+    peak_memory: int | None = None  # bytes, of the largest process
+    oom_killed: bool = False
+    python: str = ""
+
+
+class Output(Value, frozen=True, kw_only=True):
+    """A file that the run left in its record. `kept` is false for what could not be brought out."""
+
+    path: str  # relative to the record
+    size: int  # bytes
+    sha256: str
+
+
+class Outcome(Value, frozen=True, kw_only=True):
+    """How a run ended. A failing experiment is an outcome, not an exception."""
+
+    status: Status
+    exit_code: int
+    reason: str | None = None
+    guest: GuestReport | None = None
+
+
+# ---------------------------------------------------------------- the record
+
+
+class SchemaMark(Value, frozen=True, kw_only=True):
+    """Marks a file as ours: schema version, and the version of reprorun that wrote it."""
+
+    schema: int = SCHEMA
+    version: str = ""
+
+
+class Archive(Value, frozen=True, kw_only=True):
+    """The launch archive of a record."""
+
+    sha256: str
+    size: int  # bytes
+    files: int
+
+
+class EngineUsed(Value, frozen=True, kw_only=True):
+    """The engine that ran a run."""
+
+    name: str
+    version: str
+    api_version: str
+
+
+class Record(Value, frozen=True, kw_only=True):
+    """`run.json`: the full record of one run. Times are UTC in ISO 8601; sizes are bytes."""
+
+    reprorun: SchemaMark
+    id: str
+    status: Status
+    created: str
+    argv: tuple[str, ...]  # the launcher as typed, and its arguments
+    cwd: str = "."  # relative to the repository's root
+    command: tuple[str, ...] = ()  # what ran in the container
+    params: dict[str, Any] = {}  # given with -P
+    environment: dict[str, str] = {}  # variables given with -e; secret-looking values redacted
+    githash: str | None = None
+    dirty: bool = False
+    launcher: str = ""
+    archive: Archive | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    submodules: tuple[Submodule, ...] = ()
+    inputs: tuple[InputFile, ...] = ()
+    requirements: str | None = None  # the file that decided on the packages
+    environment_digest: str = ""
+    base_image: BaseImage | None = None
+    image: str = ""  # tag of the run's image on the engine that ran it
+    engine: EngineUsed | None = None
+    isolated: bool = True
+    runtime: Literal["cpu", "gpu"] = "cpu"
+    gpus: GpuRequest | None = None
+    limits: Limits = Limits()
+    network: Network = "none"
+    host: Hardware = Hardware()
+    started: str | None = None
+    ended: str | None = None
+    seconds: float | None = None
+    exit_code: int | None = None
+    reason: str | None = None  # why it is not `finished`, in words
+    peak_memory: int | None = None  # of the largest process
+    sub_records: tuple[str, ...] = ()  # directories, one a call of a wrapped function
+    outputs: tuple[Output, ...] = ()
+    not_kept: tuple[LeftOut, ...] = ()  # what the run made that could not be brought out
+    notes: tuple[str, ...] = ()  # what a reader should know
+    rerun_of: str | None = None

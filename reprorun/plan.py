@@ -1,0 +1,179 @@
+"""Spec + facts -> plan: every decision about a run, made before anything is done. Pure."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from typing import Any
+
+from reprorun.errors import UsageError
+from reprorun.files import digest_of
+from reprorun.model import (
+    LOG_DIR,
+    WORKSPACE,
+    BaseImage,
+    Code,
+    ContainerSpec,
+    EngineInfo,
+    GpuRequest,
+    Gpus,
+    InputFile,
+    Mount,
+    Plan,
+    RunSpec,
+    Value,
+)
+
+ENVIRONMENT_REPOSITORY = "reprorun/environment"
+RUN_REPOSITORY = "reprorun/run"
+TAG_LENGTH = 24  # hex digits of a digest in a tag
+GUEST_VARIABLE = "REPRORUN_GUEST"
+REDACTED = "<redacted>"
+
+_SECRET = re.compile(r"secret|token|passw|credential|private|api_?key|access_?key|auth", re.I)
+_GITHASH = re.compile(r"[0-9a-f]{7,64}(-dirty)?")
+
+
+class Facts(Value, frozen=True, kw_only=True):
+    """What was found on the host and the engine."""
+
+    code: Code
+    base: BaseImage
+    inputs: tuple[InputFile, ...]
+    engine: EngineInfo
+    uid: int
+    gid: int
+    log_dir: str
+    run_id: str
+    version: str  # of reprorun
+
+
+def make_plan(
+    spec: RunSpec, facts: Facts, environment_digest: str, archive_sha256: str, run_template: str
+) -> Plan:
+    """Decide everything.
+
+    Args:
+        spec: what the user asked for.
+        facts: what was found.
+        environment_digest: of base image, lock, guest and settings.
+        archive_sha256: of the launch archive.
+        run_template: what the run's Dockerfile is rendered from.
+
+    Raises:
+        UsageError: the code claims to be at a commit that git would not name so.
+    """
+    githash = _checked_githash(facts.code)
+    made_in = mount_parents(facts.inputs)
+    run_digest = digest_of(
+        "run 1", run_template, environment_digest, archive_sha256, githash or "", *made_in
+    )
+    run_tag = f"{RUN_REPOSITORY}:{run_digest[:TAG_LENGTH]}"
+    return Plan(
+        version=facts.version,
+        base=facts.base,
+        githash=githash,
+        environment_digest=f"sha256:{environment_digest}",
+        environment_tag=f"{ENVIRONMENT_REPOSITORY}:{environment_digest[:TAG_LENGTH]}",
+        run_digest=f"sha256:{run_digest}",
+        run_tag=run_tag,
+        container=_container(spec, facts, run_tag),
+    )
+
+
+def _container(spec: RunSpec, facts: Facts, image: str) -> ContainerSpec:
+    gpus = choose_gpus(spec.gpus, facts.engine)
+    log_mount = Mount(source=facts.log_dir, target=LOG_DIR, read_only=False)
+    inputs = tuple(Mount(source=i.path, target=i.target) for i in facts.inputs)
+    return ContainerSpec(
+        image=image,
+        command=container_command(spec, facts.code),
+        name=f"reprorun-{facts.run_id}",
+        env={**_gpu_variables(spec.gpus, gpus), **spec.env, GUEST_VARIABLE: _guest(spec, facts)},
+        mounts=(log_mount, *inputs),
+        user=f"{facts.uid}:{facts.gid}",
+        workdir=_join(WORKSPACE, facts.code.workdir),
+        network=spec.network,
+        limits=spec.limits,
+        gpus=gpus,
+        labels={"reprorun": facts.version, "reprorun.run": facts.run_id},
+    )
+
+
+def container_command(spec: RunSpec, code: Code) -> tuple[str, ...]:
+    """What runs in the container: the launcher as it would be started from the same directory."""
+    if spec.command is not None:
+        return spec.command
+    return ("python", _script_inside(spec, code), *spec.args)
+
+
+def _script_inside(spec: RunSpec, code: Code) -> str:
+    """The script as typed where that means the same inside, else its place in the working tree."""
+    as_typed = not spec.script.startswith("/") and _join(code.workdir, spec.script) == code.launcher
+    if not as_typed:
+        return f"{WORKSPACE}/{code.launcher}"
+    return f"./{spec.script}" if spec.script.startswith("-") else spec.script
+
+
+def _join(*parts: str) -> str:
+    return posixpath.normpath(posixpath.join(*parts))
+
+
+def _guest(spec: RunSpec, facts: Facts) -> str:
+    guest: dict[str, Any] = {
+        "log_dir": LOG_DIR,
+        "root": WORKSPACE,
+        "metadata": facts.code.metadata,
+        "params": spec.params,
+    }
+    return json.dumps(guest)
+
+
+def choose_gpus(asked: Gpus, engine: EngineInfo) -> GpuRequest | None:
+    """How the engine is asked for GPUs; None means the CPU runtime.
+
+    `auto` takes the engine's GPU runtime where it has one. What was asked for by name or number is
+    requested in any case: an engine that has none refuses, and the run does not start.
+    """
+    if asked.kind == "none":
+        return None
+    if asked.kind == "auto":
+        return GpuRequest(runtime="nvidia", count=-1) if "nvidia" in engine.runtimes else None
+    if asked.kind == "device":
+        return GpuRequest(devices=asked.devices)
+    return GpuRequest(count=-1 if asked.kind == "all" else asked.count)
+
+
+def _gpu_variables(asked: Gpus, request: GpuRequest | None) -> dict[str, str]:
+    if asked.kind == "none":
+        return {"CUDA_VISIBLE_DEVICES": "-1"}
+    if request and request.runtime:
+        return {"NVIDIA_VISIBLE_DEVICES": "all"}
+    return {}
+
+
+def mount_parents(inputs: tuple[InputFile, ...]) -> tuple[str, ...]:
+    """Directories of the working tree in which inputs are mounted, relative to it.
+
+    They have to be in the image: an engine that finds them missing makes them for root alone.
+    """
+    found: set[str] = set()
+    for entry in inputs:
+        if entry.target.startswith(WORKSPACE + "/"):
+            parts = entry.target[len(WORKSPACE) + 1 :].split("/")
+            found.update("/".join(parts[:n]) for n in range(1, len(parts)))
+    return tuple(sorted(found))
+
+
+def redact(env: dict[str, str]) -> dict[str, str]:
+    """The variables as the record keeps them: values of secret-looking names left out."""
+    return {name: REDACTED if _SECRET.search(name) else env[name] for name in env}
+
+
+def _checked_githash(code: Code) -> str | None:
+    """The githash, for a label. Raises UsageError for anything that git would not give."""
+    githash = code.githash
+    if githash is not None and not _GITHASH.fullmatch(githash):
+        raise UsageError(f"{githash!r} is no git commit.")
+    return githash

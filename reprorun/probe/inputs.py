@@ -1,0 +1,88 @@
+"""Read-only data of a run: what `--input` names and the files too large for the archive."""
+
+from __future__ import annotations
+
+import os
+
+from reprorun.errors import UsageError
+from reprorun.files import digest_of, sha256_of
+from reprorun.model import LOG_DIR, WORKSPACE, Code, InputFile
+
+# Mounting over these would break the container or its isolation.
+RESERVED = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/run", "/sbin"),
+    *("/sys", "/usr", "/var/run", WORKSPACE, LOG_DIR),
+)
+
+
+def find_inputs(paths: tuple[str, ...], cwd: str, code: Code) -> tuple[InputFile, ...]:
+    """Hash the inputs and say where the container will see them.
+
+    An input inside the repository appears at its place in the working tree, one outside at the
+    same absolute path as on the host, so that a script finds its data without being changed.
+
+    Raises:
+        UsageError: an input that is not there, or whose path the container needs for itself.
+    """
+    named = tuple(_describe(os.path.join(cwd, path), path, code) for path in paths)
+    return named + _large_files(code, {entry.target for entry in named})
+
+
+def _describe(path: str, typed: str, code: Code) -> InputFile:
+    if not os.path.exists(path):
+        raise UsageError(f"--input {typed}: there is no such file or directory.")
+    path = os.path.realpath(path)
+    target = _target(path, typed, code)
+    if os.path.isfile(path):
+        return InputFile(
+            path=path, target=target, size=os.path.getsize(path), sha256=sha256_of(path)
+        )
+    return _describe_directory(path, target)
+
+
+def _target(path: str, typed: str, code: Code) -> str:
+    inside = os.path.relpath(path, code.root)
+    if inside == ".":
+        raise UsageError(f"--input {typed} is the repository itself, which is archived anyway.")
+    if not inside.startswith("../"):
+        return f"{WORKSPACE}/{inside}"
+    taken = [place for place in RESERVED if path == place or path.startswith(place + "/")]
+    if taken or path == "/":
+        raise UsageError(
+            f"--input {typed}: the container has its own {taken[0] if taken else '/'}, so {path} "
+            "can't be shown at the same path there. Copy or bind it elsewhere, such as /data."
+        )
+    return path
+
+
+def _describe_directory(path: str, target: str) -> InputFile:
+    names = sorted(
+        os.path.relpath(os.path.join(directory, name), path)
+        for directory, _, files in os.walk(path)
+        for name in files
+    )
+    regular = [name for name in names if os.path.isfile(os.path.join(path, name))]
+    parts = [part for name in regular for part in (name, sha256_of(os.path.join(path, name)))]
+    return InputFile(
+        path=path,
+        target=target,
+        size=sum(os.path.getsize(os.path.join(path, name)) for name in regular),
+        sha256=digest_of(*parts),
+        files=len(regular),
+    )
+
+
+def _large_files(code: Code, already: set[str]) -> tuple[InputFile, ...]:
+    """Files of the repository that the archive leaves out for their size: already hashed."""
+    return tuple(
+        InputFile(
+            path=os.path.join(code.root, entry.path),
+            target=f"{WORKSPACE}/{entry.path}",
+            size=entry.size,
+            sha256=entry.sha256,
+        )
+        for entry in code.left_out
+        if entry.size is not None
+        and entry.sha256 is not None
+        and f"{WORKSPACE}/{entry.path}" not in already
+    )

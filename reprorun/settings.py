@@ -1,0 +1,177 @@
+"""Settings of a run: what flags, `REPRORUN_*` variables and `[tool.reprorun]` say, in that order.
+
+All three use the same names (`--shm-size`, `REPRORUN_SHM_SIZE`, `shm-size = "2g"`) and the same
+forms of values, which are parsed here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any, Final, cast, get_args
+
+from reprorun.errors import UsageError
+from reprorun.model import Gpus, Limits, Network
+from reprorun.toml import read_toml
+
+NAMES: Final = (
+    "base-image",
+    "python",
+    "as-of",
+    "gpus",
+    "network",
+    "memory",
+    "cpus",
+    "shm-size",
+    "timeout",
+)
+_SIZES: Final = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_TIMES: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def resolve(given: Mapping[str, str | None], directory: str) -> dict[str, Any]:
+    """The settings of a run as fields of `RunSpec`.
+
+    Args:
+        given: flags by name, None where a flag was not given.
+        directory: where the search for a pyproject.toml with `[tool.reprorun]` starts.
+
+    Raises:
+        UsageError: a value that can't be understood; the message names where it came from.
+    """
+    project, path = _project_settings(directory)
+    values: dict[str, Any] = {}
+    for name in NAMES:
+        found = _first(name, given, project, path)
+        if found:
+            values[name] = _parse(name, *found)
+    limits = {field: values.pop(name) for name, field in _LIMITS.items() if name in values}
+    return {**{_field(name): value for name, value in values.items()}, "limits": Limits(**limits)}
+
+
+_LIMITS: Final = {"memory": "memory", "cpus": "cpus", "shm-size": "shm_size", "timeout": "timeout"}
+
+
+def _field(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _first(
+    name: str, given: Mapping[str, str | None], project: Mapping[str, Any], path: str
+) -> tuple[str, str] | None:
+    """The value that counts, and where it came from."""
+    flag = given.get(name)
+    if flag is not None:
+        return flag, f"--{name}"
+    variable = f"REPRORUN_{_field(name).upper()}"
+    if os.environ.get(variable):
+        return os.environ[variable], variable
+    if name in project:
+        return str(project[name]), f"{name} in [tool.reprorun] of {path}"
+    return None
+
+
+def _project_settings(directory: str) -> tuple[dict[str, Any], str]:
+    """`[tool.reprorun]` of the nearest pyproject.toml that has one."""
+    while True:
+        path = os.path.join(directory, "pyproject.toml")
+        if os.path.isfile(path):
+            table = read_toml(path).get("tool", {}).get("reprorun")
+            if table is not None:
+                _refuse_unknown(table, path)
+                return table, path
+        parent = os.path.dirname(directory)
+        if parent == directory:
+            return {}, ""
+        directory = parent
+
+
+def _refuse_unknown(table: Mapping[str, Any], path: str) -> None:
+    unknown = sorted(set(table) - set(NAMES))
+    if unknown:
+        raise UsageError(
+            f"{path}: [tool.reprorun] has no setting {unknown[0]!r}. It knows {', '.join(NAMES)}."
+        )
+
+
+# ---------------------------------------------------------------- forms of values
+
+
+def _parse(name: str, text: str, where: str) -> Any:
+    try:
+        return _PARSERS[name](text)
+    except ValueError as error:
+        raise UsageError(f"{where}: {text!r} {error}.") from error
+
+
+def _python(text: str) -> str:
+    if not re.fullmatch(r"3\.\d+", text):
+        raise ValueError("is no Python version such as 3.12")
+    return text
+
+
+def _as_of(text: str) -> str:
+    if text == "commit":
+        return text
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError("is neither a date such as 2024-03-31 nor 'commit'") from None
+
+
+def _network(text: str) -> Network:
+    if text not in get_args(Network):
+        raise ValueError("is none of none, bridge, host")
+    return cast(Network, text)
+
+
+def parse_gpus(text: str) -> Gpus:
+    """`all`, `none`, a number, or `device=0,2`. Raises ValueError."""
+    if text in ("all", "none", "auto"):
+        return Gpus(kind=cast(Any, text))
+    if text.isdecimal():
+        count = int(text)
+        return Gpus(kind="count", count=count) if count else Gpus(kind="none")
+    kind, _, names = text.partition("=")
+    devices = tuple(names.split(","))
+    if kind != "device" or not all(devices):
+        raise ValueError("is none of all, none, a number, device=I,J")
+    return Gpus(kind="device", devices=devices)
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", text.strip().lower())
+    size = float(match[1]) * _SIZES[match[2]] if match else 0
+    if size < 1:
+        raise ValueError("is no size such as 512m or 2g")
+    return int(size)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip().lower())
+    seconds = float(match[1]) * _TIMES[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise ValueError("is no time such as 90, 30s, 5m or 2h")
+    return seconds
+
+
+def _cpus(text: str) -> float:
+    cpus = float(text) if re.fullmatch(r"\d+(\.\d+)?", text.strip()) else 0.0
+    if cpus <= 0:
+        raise ValueError("is no number of processors such as 2 or 1.5")
+    return cpus
+
+
+_PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+    "base-image": str,
+    "python": _python,
+    "as-of": _as_of,
+    "gpus": parse_gpus,
+    "network": _network,
+    "memory": _size,
+    "cpus": _cpus,
+    "shm-size": _size,
+    "timeout": _seconds,
+}

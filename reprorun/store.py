@@ -1,0 +1,309 @@
+"""Records on disk: claiming a log directory, reading and writing `run.json`, safe extraction."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import msgspec
+
+from reprorun import files
+from reprorun.errors import RecordError, UsageError
+from reprorun.model import SCHEMA, LeftOut, Output, Record
+
+RUN_FILE = "run.json"
+METADATA_FILE = "metadata.json"
+VARIANT_FILE = "variant.json"
+ARCHIVE_FILE = "launch_archive.tar.xz"
+LOCK_FILE = "requirements.lock"
+CONSOLE_FILE = "console.log"
+DOCKERFILE = "Dockerfile"
+OUTPUTS = "outputs"
+
+PAYLOADS = frozenset({"args_data.b64", "variant_data.b64"})  # of run_experiment, too large to pass
+
+OURS = PAYLOADS | frozenset(
+    {RUN_FILE, METADATA_FILE, VARIANT_FILE, ARCHIVE_FILE, LOCK_FILE, CONSOLE_FILE, DOCKERFILE}
+)
+
+
+# ---------------------------------------------------------------- the log directory
+
+
+def claim_log_dir(path: str) -> str:
+    """Make the log directory, or the first of `path_1`, `path_2`, ... that is not taken.
+
+    Only one of several processes gets each name.
+
+    Raises:
+        UsageError: it can't be made.
+    """
+    number = 0
+    while True:
+        candidate = f"{path}_{number}" if number else path
+        try:
+            os.makedirs(candidate)
+            return candidate
+        except FileExistsError:
+            _refuse_file_in_the_way(path)
+            number += 1
+        except OSError as error:
+            raise _not_writable(path, error) from error
+
+
+def use_log_dir(path: str) -> str:
+    """Make exactly this log directory; it may exist when it is empty.
+
+    Raises:
+        UsageError: it can't be made, or holds something.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        if os.listdir(path):
+            raise UsageError(
+                f"the log directory {path} is not empty. A record is never written over: name "
+                "another with --log-dir, or none to have one made."
+            )
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise _not_writable(path, error) from error
+    return path
+
+
+def _refuse_file_in_the_way(path: str) -> None:
+    parent = os.path.dirname(path)
+    while parent not in ("", "/"):
+        if os.path.lexists(parent) and not os.path.isdir(parent):
+            raise UsageError(f"the log directory {path} can't be made: {parent} is a file.")
+        parent = os.path.dirname(parent)
+
+
+def _not_writable(path: str, error: OSError) -> UsageError:
+    return UsageError(
+        f"the log directory {path} can't be written: {error.strerror or error}. "
+        "Name one that can with --log-dir."
+    )
+
+
+# ---------------------------------------------------------------- run.json
+
+
+def write_record(log_dir: str, record: Record) -> None:
+    """Write `run.json` beside and rename it, synced: it is whole whenever a machine dies."""
+    files.write(os.path.join(log_dir, RUN_FILE), record_text(record).encode())
+
+
+def record_text(record: Record) -> str:
+    """`run.json` as text. ASCII: file names that are no UTF-8 stand in it as lone surrogates."""
+    return json.dumps(msgspec.to_builtins(record), indent=2) + "\n"
+
+
+def read_record(log_dir: str) -> Record:
+    """Read a record.
+
+    Raises:
+        RecordError: there is none, it is damaged, or it is of a newer schema.
+    """
+    return _as_record(read_raw_record(log_dir), log_dir)
+
+
+def read_raw_record(log_dir: str) -> dict[str, Any]:
+    """`run.json` as it stands, with the fields of newer versions that `Record` does not have."""
+    path = os.path.join(log_dir, RUN_FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = json.load(file)
+    except FileNotFoundError as error:
+        raise RecordError(f"{log_dir} is no record: it has no {RUN_FILE}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"{path} can't be read: {error}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("reprorun"), dict):
+        raise RecordError(f"{path} was not written by reprorun: it has no 'reprorun' mark.")
+    return data
+
+
+def _as_record(data: dict[str, Any], log_dir: str) -> Record:
+    schema = data["reprorun"].get("schema")
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise RecordError(
+            f"the record {log_dir} has schema {schema!r}; this reprorun reads up to {SCHEMA}. "
+            "Install a newer reprorun."
+        )
+    try:
+        return msgspec.convert(data, Record)
+    except msgspec.ValidationError as error:
+        raise RecordError(f"the record {log_dir} is damaged: {error}") from error
+
+
+def find_records(directory: str) -> Iterator[str]:
+    """The log directories at and below `directory`, sorted; nothing inside a record is searched."""
+    for path, below, names in os.walk(directory):
+        if RUN_FILE in names:
+            below.clear()
+            yield path
+        below.sort()
+
+
+def json_schema() -> str:
+    """The JSON Schema of `run.json`."""
+    schema = msgspec.json.schema(Record)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+# ---------------------------------------------------------------- what a run leaves
+
+
+def list_outputs(log_dir: str) -> tuple[tuple[Output, ...], tuple[LeftOut, ...]]:
+    """Every file of a record that the run itself made, hashed; and what is no regular file."""
+    outputs: list[Output] = []
+    not_kept: list[LeftOut] = []
+    archive = os.path.join(log_dir, ARCHIVE_FILE)
+    for path in _walk(log_dir):
+        name = os.path.relpath(path, log_dir)
+        if name in OURS or _same_file(path, archive):
+            continue
+        if os.path.islink(path) or not os.path.isfile(path):
+            not_kept.append(LeftOut(path=name, reason="not a regular file"))
+        else:
+            _make_readable(path)
+            outputs.append(
+                Output(path=name, size=os.path.getsize(path), sha256=files.sha256_of(path))
+            )
+    return tuple(outputs), tuple(not_kept)
+
+
+def _walk(log_dir: str) -> Iterator[str]:
+    for path, below, names in os.walk(log_dir):
+        below.sort()
+        links = [name for name in below if os.path.islink(os.path.join(path, name))]
+        for name in sorted([*names, *links]):
+            if not files.is_unfinished(name):
+                yield os.path.join(path, name)
+
+
+def _same_file(path: str, archive: str) -> bool:
+    named_alike = os.path.basename(path) == ARCHIVE_FILE
+    return named_alike and os.path.exists(archive) and os.path.samefile(path, archive)
+
+
+def _make_readable(path: str) -> None:
+    if not os.access(path, os.R_OK):
+        os.chmod(path, 0o600)
+
+
+def extract(tar: tarfile.TarFile, root: str, below: str = "") -> list[LeftOut]:
+    """Unpack what came out of a container; it is hostile, so nothing leaves `root`.
+
+    Files get the caller's ownership and lose setuid bits. Links that lead out of `root`, devices
+    and pipes are not made but returned.
+
+    Args:
+        tar: read once, in order.
+        root: the directory that nothing may leave.
+        below: where in it the names of the tar start.
+    """
+    left_out: list[LeftOut] = []
+    for member in tar:
+        name = os.path.normpath(os.path.join(below, member.name))
+        reason = _extract_member(tar, member, name, root, below)
+        if reason:
+            left_out.append(LeftOut(path=name, reason=reason))
+    return left_out
+
+
+def _extract_member(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, name: str, root: str, below: str
+) -> str | None:
+    """Make one member; the reason, where it can't be."""
+    target = os.path.normpath(os.path.join(root, name))
+    if not _is_inside(target, root):
+        return "its path leads out of the record"
+    if _through_link(target, root):
+        return "its path leads through a link"
+    if member.isdir():
+        os.makedirs(target, exist_ok=True)
+        return None
+    if not (member.isreg() or member.issym() or member.islnk()):
+        return "not a regular file"
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if os.path.lexists(target):
+        os.unlink(target)
+    if member.issym():
+        return _make_link(member.linkname, target, root)
+    if member.islnk():
+        return _copy_twin(os.path.join(root, below, member.linkname), target, root)
+    source = tar.extractfile(member)
+    assert source is not None  # a regular file has content
+    with source:
+        _write_file(source, target, 0o755 if member.mode & 0o100 else 0o644)
+    return None
+
+
+def _through_link(target: str, root: str) -> bool:
+    path = root
+    for part in os.path.relpath(os.path.dirname(target), root).split("/"):
+        path = os.path.join(path, part)
+        if os.path.islink(path):
+            return True
+    return False
+
+
+def _make_link(linkname: str, target: str, root: str) -> str | None:
+    reached = os.path.normpath(os.path.join(os.path.dirname(target), linkname))
+    if not _is_inside(reached, root):
+        return f"a link that leads out of the outputs (to {linkname})"
+    os.symlink(linkname, target)
+    return None
+
+
+def _copy_twin(twin: str, target: str, root: str) -> str | None:
+    """A hard link comes after its file in the tar: take that one's content."""
+    twin = os.path.normpath(twin)
+    if not _is_inside(twin, root) or _through_link(twin, root) or not os.path.isfile(twin):
+        return "a hard link to something else than an output"
+    shutil.copy2(twin, target, follow_symlinks=False)
+    return None
+
+
+def _is_inside(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
+def _write_file(source: IO[bytes], target: str, mode: int) -> None:
+    with open(target, "xb") as file:
+        shutil.copyfileobj(source, file)
+    os.chmod(target, mode)
+
+
+def stream_tar(pieces: Iterable[bytes]) -> tarfile.TarFile:
+    """Read a tar from pieces as they come, without holding it in memory."""
+    return tarfile.open(fileobj=io.BufferedReader(_Pieces(iter(pieces))), mode="r|")
+
+
+class _Pieces(io.RawIOBase):
+    """Pieces of bytes as a file that can be read once."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = memoryview(piece)
+        size = min(len(buffer), len(self._left))
+        buffer[:size] = self._left[:size]
+        self._left = self._left[size:]
+        return size

@@ -1,0 +1,141 @@
+"""Attending a container while it runs: its output, the clock, and Ctrl-C.
+
+Everything that can happen arrives as an event in one queue: the container exited, a signal came,
+an engine call failed. The queue is waited for until the time is up.
+"""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Literal
+
+from reprorun.engine import Engine
+from reprorun.engine.protocol import Stream
+from reprorun.model import ContainerState, Value
+from reprorun.workflow.report import Reporter
+
+GRACE = 10.0  # seconds between the interrupt and the kill
+DRAIN = 30.0  # seconds that the rest of the output may take after the exit
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Cause = Literal["exited", "interrupted", "timeout"]
+Event = tuple[Literal["exited", "signal", "failed"], Any]
+
+
+class Ending(Value, frozen=True, kw_only=True):
+    """How a container ended, and whether it did so by itself."""
+
+    state: ContainerState
+    cause: Cause
+
+
+def attend(
+    engine: Engine,
+    container: str,
+    output: Callable[[Stream, bytes], None],
+    report: Reporter,
+    *,
+    timeout: float | None,
+    meanwhile: Callable[[], None],
+) -> Ending:
+    """Start a created container and stay with it until it has exited.
+
+    Args:
+        output: takes what it prints, as it comes, from another thread.
+        timeout: seconds after which it is stopped.
+        meanwhile: done while the engine starts it, which takes its time.
+
+    Raises:
+        EngineError: the engine stopped answering.
+    """
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    with _signals_into(events):
+        pieces = engine.attach(container)
+        reader = _thread(events, lambda: _pump(pieces, output))
+        _thread(events, lambda: events.put(("exited", _start_and_wait(engine, container))))
+        meanwhile()
+        ending = _until_exited(engine, container, events, report, timeout)
+        reader.join(DRAIN)
+    return ending
+
+
+def _start_and_wait(engine: Engine, container: str) -> ContainerState:
+    engine.start(container)
+    return engine.wait(container)
+
+
+def _until_exited(
+    engine: Engine,
+    container: str,
+    events: queue.SimpleQueue[Event],
+    report: Reporter,
+    timeout: float | None,
+) -> Ending:
+    deadline = None if timeout is None else time.monotonic() + timeout
+    cause: Cause = "exited"
+    while True:
+        try:
+            kind, value = events.get(timeout=_left(deadline))
+        except queue.Empty:
+            deadline, cause = None, "timeout"
+            report.note(f"the time limit of {timeout:g} s is over: stopping it")
+            _thread(events, lambda: engine.stop(container, GRACE))
+            continue
+        if kind == "exited":
+            return Ending(state=value, cause=cause)
+        if kind == "failed":
+            raise value
+        if cause == "interrupted":
+            report.note("killing it")
+            _thread(events, lambda: engine.kill(container))
+        else:
+            cause = "interrupted"
+            report.note(f"stopping it ({GRACE:g} s; Ctrl-C again kills it)")
+            _thread(events, lambda: engine.stop(container, GRACE))
+
+
+def _left(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _pump(pieces: Iterator[tuple[Stream, bytes]], output: Callable[[Stream, bytes], None]) -> None:
+    for stream, data in pieces:
+        output(stream, data)
+
+
+def _thread(events: queue.SimpleQueue[Event], work: Callable[[], object]) -> threading.Thread:
+    """Do something beside; what it raises becomes an event."""
+
+    def run() -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  handed to the waiting thread, which raises it
+            events.put(("failed", error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+@contextmanager
+def _signals_into(events: queue.SimpleQueue[Event]) -> Iterator[None]:
+    """Signals become events. Only the main thread of a program may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        events.put(("signal", number))
+
+    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

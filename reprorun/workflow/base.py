@@ -1,0 +1,153 @@
+"""The base image: found or pulled, and asked once which interpreter it has."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import msgspec
+
+from reprorun import files
+from reprorun.engine import Engine
+from reprorun.errors import ImageMissing, UsageError
+from reprorun.model import BaseImage, ContainerSpec, Image, RunSpec
+from reprorun.workflow.report import Reporter
+
+# Runs in the image, on whatever Python it has: old syntax, standard library only.
+PROBE = """
+import json, os, platform, sys
+try:
+    libc = os.confstr("CS_GNU_LIBC_VERSION") or "musl"
+except (ValueError, OSError):
+    libc = "musl"
+print(json.dumps({
+    "python": platform.python_version(),
+    "executable": os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable),
+    "machine": platform.machine(),
+    "libc": libc,
+    "path": os.environ.get("PATH", ""),
+}))
+"""
+_SHELL = 'exec "$(command -v python3 || command -v python)" -I -c "$0"'
+_OLDEST_PYTHON = (3, 8)
+
+
+def base_reference(spec: RunSpec) -> str:
+    """The base image that a spec means: the one it names, else Python's own of that version."""
+    return spec.base_image or f"python:{_wanted_python(spec)}-slim"
+
+
+def _wanted_python(spec: RunSpec) -> str:
+    return spec.python or f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def find_base(spec: RunSpec, engine: Engine, report: Reporter) -> BaseImage:
+    """Find the base image, pull it when the engine has none, and look at its Python.
+
+    Raises:
+        ImageMissing: it is neither there nor to be had.
+        UsageError: its Python is not the one that was asked for, or there is none.
+    """
+    ref = base_reference(spec)
+    image = engine.image(ref)
+    if image is None:
+        if spec.offline:
+            raise ImageMissing(
+                f"the base image {ref} is not on the engine, and --offline lets none be pulled. "
+                "Name one that is there with --base-image."
+            )
+        report.step("base image", f"pulling {ref}")
+        image = engine.pull(ref, report.progress)
+    base = _known(ref, image) or _asked(ref, image, engine)
+    _check_python(base, spec)
+    return base
+
+
+def recall_base(spec: RunSpec, engine: Engine) -> BaseImage | None:
+    """The base image as far as it is known without starting anything; for a dry run."""
+    ref = base_reference(spec)
+    image = engine.image(ref)
+    return None if image is None else _known(ref, image)
+
+
+def _known(ref: str, image: Image) -> BaseImage | None:
+    try:
+        with open(_cache_file(image), encoding="utf-8") as file:
+            found = json.load(file)
+    except FileNotFoundError:
+        return None
+    return _described(ref, image, found)
+
+
+def _asked(ref: str, image: Image, engine: Engine) -> BaseImage:
+    found = _ask(ref, image, engine)
+    files.write(_cache_file(image), json.dumps(found).encode())
+    return _described(ref, image, found)
+
+
+def _cache_file(image: Image) -> str:
+    return os.path.join(files.cache_directory("bases"), f"{image.id.removeprefix('sha256:')}.json")
+
+
+def _ask(ref: str, image: Image, engine: Engine) -> dict[str, str]:
+    spec = ContainerSpec(
+        image=image.id,
+        entrypoint=("/bin/sh", "-c", _SHELL),
+        command=(PROBE,),
+        name=f"reprorun-probe-{os.urandom(6).hex()}",
+        workdir="/",
+        labels={"reprorun": "probe"},
+    )
+    container = engine.create(spec)
+    try:
+        pieces = engine.attach(container)
+        engine.start(container)
+        printed = list(pieces)
+        code = engine.wait(container).exit_code
+    finally:
+        engine.remove(container)
+    if code != 0:
+        said = b"".join(piece for _, piece in printed).decode(errors="replace").strip()
+        raise UsageError(
+            f"the base image {ref} has no usable Python ({said or f'exit code {code}'}). "
+            "Name one that has with --base-image, such as python:3.12-slim."
+        )
+    answer = b"".join(piece for stream, piece in printed if stream == "stdout")
+    try:
+        return msgspec.json.decode(answer, type=dict[str, str])
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"the Python of the base image {ref} answers oddly: {error}") from error
+
+
+def _described(ref: str, image: Image, found: dict[str, str]) -> BaseImage:
+    return BaseImage(
+        ref=ref,
+        id=image.id,
+        digest=f"sha256:{files.digest_of('base 1', *image.layers, 'env', *sorted(image.env))}",
+        repo_digest=next(iter(image.repo_digests), None),
+        python=found["python"],
+        executable=found["executable"],
+        machine=found["machine"],
+        libc=found["libc"],
+        path=found["path"],
+    )
+
+
+def _check_python(base: BaseImage, spec: RunSpec) -> None:
+    if tuple(int(part) for part in base.python_minor.split(".")) < _OLDEST_PYTHON:
+        raise UsageError(
+            f"the base image {base.ref} has Python {base.python}; reprorun needs 3.8 or later."
+        )
+    if spec.same_python and base.python_minor != _wanted_python(spec):
+        raise UsageError(
+            f"the function was pickled by Python {_wanted_python(spec)}, but the base image "
+            f"{base.ref} has {base.python}, and pickled functions don't move between versions. "
+            "Launch with that Python, name another image in REPRORUN_BASE_IMAGE, or use "
+            "`reprorun exec`, which pickles nothing."
+        )
+    if spec.python and base.python_minor != spec.python:
+        raise UsageError(
+            f"--python {spec.python} was asked for, but the base image {base.ref} has "
+            f"{base.python}. Name another with --base-image."
+        )

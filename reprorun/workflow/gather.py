@@ -1,0 +1,144 @@
+"""Gathering what a plan is made from: code, inputs, engine, base image, lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from reprorun import render
+from reprorun.engine import Engine
+from reprorun.environment.assemble import environment_digest
+from reprorun.environment.lock import make_lock
+from reprorun.errors import EngineError, UsageError
+from reprorun.experiment.git import commit_date
+from reprorun.experiment.repository import RepositoryError
+from reprorun.model import (
+    BaseImage,
+    Code,
+    EngineInfo,
+    InputFile,
+    Lock,
+    Requirements,
+    RunSpec,
+    Value,
+)
+from reprorun.probe.code import find_code
+from reprorun.probe.inputs import find_inputs
+from reprorun.probe.requirements import find_requirements
+from reprorun.workflow.base import base_reference, find_base, recall_base
+from reprorun.workflow.report import Reporter
+
+Connect = Callable[[], Engine]
+
+
+class Sources(Value, frozen=True, kw_only=True):
+    """What the host itself can tell, without an engine."""
+
+    code: Code
+    requirements: Requirements
+    inputs: tuple[InputFile, ...]
+    notes: tuple[str, ...]
+
+
+class Environment(Value, frozen=True, kw_only=True):
+    """The environment as it will be: base image and lock, and the digest of all that is in it."""
+
+    base: BaseImage
+    lock: Lock
+    engine: EngineInfo
+    digest: str
+
+
+def gather_sources(spec: RunSpec) -> Sources:
+    """Look at the launcher's code, its requirements and its inputs.
+
+    Raises:
+        UsageError: something that was named is not there or can't be taken.
+    """
+    code = find_code(spec.script, spec.cwd)
+    requirements = find_requirements(code)
+    inputs = find_inputs(spec.inputs, spec.cwd, code)
+    return Sources(
+        code=code,
+        requirements=requirements,
+        inputs=inputs,
+        notes=tuple(_notes(spec, code, requirements)),
+    )
+
+
+def _notes(spec: RunSpec, code: Code, requirements: Requirements) -> list[str]:
+    notes = []
+    if not code.in_git:
+        notes.append(f"{code.root} is no git repository: the whole directory is archived")
+    elif code.commit is None:
+        notes.append("the repository has no commit yet: the archive is the only copy of the code")
+    if os.path.relpath(os.path.realpath(spec.cwd), code.root).startswith(".."):
+        notes.append("you are outside the repository: the run's working directory is its root")
+    if requirements.source is None and not spec.extra_requirements:
+        notes.append(
+            "no requirements.txt or pyproject.toml: the run has the standard library and reprorun"
+        )
+    large = [entry for entry in code.left_out if entry.size is not None]
+    if large:
+        names = ", ".join(f"{entry.path} ({entry.size or 0 >> 20} MiB)" for entry in large[:3])
+        more = f" and {len(large) - 3} more" if len(large) > 3 else ""
+        notes.append(
+            f"of 8 MiB or more, so not archived but mounted, and recorded by digest: {names}{more}"
+        )
+    return notes
+
+
+def gather_environment(
+    spec: RunSpec, sources: Sources, engine: Engine, report: Reporter
+) -> Environment:
+    """Find the base image and lock the packages for its Python.
+
+    Raises:
+        ImageMissing, LockFailed: with the reason.
+    """
+    base = find_base(spec, engine, report)
+    if sources.requirements.source or spec.extra_requirements:
+        report.step("packages", sources.requirements.source or ", ".join(spec.extra_requirements))
+    lock = make_lock(
+        sources.requirements,
+        spec.extra_requirements,
+        sources.code.root,
+        base,
+        as_of=as_of_date(spec, sources.code),
+        offline=spec.offline,
+        fresh=spec.rebuild,
+    )
+    return _environment(base, lock, engine.info(), sources)
+
+
+def recall_environment(spec: RunSpec, sources: Sources, connect: Connect) -> Environment:
+    """The environment as far as it is known without starting anything; for a dry run."""
+    unknown = BaseImage(ref=base_reference(spec), id="unknown", digest="unknown", path="$PATH")
+    try:
+        engine = connect()
+        base, info = recall_base(spec, engine) or unknown, engine.info()
+    except EngineError:
+        base, info = unknown, EngineInfo(name="unknown", version="", api_version="")
+    return _environment(base, Lock(text=""), info, sources)
+
+
+def _environment(base: BaseImage, lock: Lock, info: EngineInfo, sources: Sources) -> Environment:
+    template = render.template_source(render.ENVIRONMENT_TEMPLATE)
+    digest = environment_digest(base, lock, sources.requirements.paths, template)
+    return Environment(base=base, lock=lock, engine=info, digest=digest)
+
+
+def as_of_date(spec: RunSpec, code: Code) -> str | None:
+    """The day whose packages are meant, as an ISO date.
+
+    Raises:
+        UsageError: `commit` was asked for where there is none.
+    """
+    if spec.as_of != "commit":
+        return spec.as_of
+    if code.commit is None:
+        raise UsageError("--as-of commit: there is no commit. Name a date, such as 2024-03-31.")
+    try:
+        return commit_date(code.root, code.commit)
+    except RepositoryError as error:
+        raise UsageError(str(error)) from error

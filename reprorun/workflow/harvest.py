@@ -1,0 +1,140 @@
+"""Bringing home what a run left: files of its working tree, the guest's report, sub-records."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from reprorun import store
+from reprorun.engine import Engine
+from reprorun.errors import UsageError
+from reprorun.experiment import dump_json
+from reprorun.model import WORKSPACE, Change, GuestReport, LeftOut, Mount
+
+GUEST_REPORT = ".reprorun-guest.json"
+
+
+def bring_out(
+    engine: Engine, container: str, mounts: tuple[Mount, ...], log_dir: str
+) -> tuple[LeftOut, ...]:
+    """Copy what the run made or changed in its working tree into `outputs/`.
+
+    Returns:
+        What could not be brought out, and what the run deleted, with the reasons.
+
+    Raises:
+        UsageError: the experiment left something else in the place of `outputs/`.
+    """
+    changes = engine.changes(container)
+    root = os.path.join(log_dir, store.OUTPUTS)
+    not_kept = [
+        LeftOut(path=_inside(change.path), reason="deleted by the run")
+        for change in changes
+        if change.kind == "deleted" and _is_below(change.path, WORKSPACE)
+    ]
+    for path in roots_to_copy(changes, tuple(mount.target for mount in mounts)):
+        _refuse_planted(root)
+        os.makedirs(root, exist_ok=True)
+        with store.stream_tar(engine.copy_out(container, path)) as tar:
+            not_kept += store.extract(tar, root, os.path.dirname(_inside(path)))
+    return tuple(not_kept)
+
+
+def roots_to_copy(changes: tuple[Change, ...], mounted: tuple[str, ...]) -> tuple[str, ...]:
+    """The fewest paths that hold all that a run made or changed in its working tree.
+
+    A directory that the run made is taken whole; of one that was there before, only what is new or
+    changed in it. Mounted inputs are not outputs.
+    """
+    made = {c.path: c.kind for c in changes if c.kind != "deleted" and _is_below(c.path, WORKSPACE)}
+    holds_something = {os.path.dirname(path) for path in made}
+    holds_mount = {path for path in made if any(_is_below(m, path) for m in mounted)}
+    whole = {
+        path
+        for path, kind in made.items()
+        if path not in holds_mount and (kind == "added" or path not in holds_something)
+    }
+    return tuple(sorted(p for p in whole if p not in mounted and not _has_parent_in(p, whole)))
+
+
+def _has_parent_in(path: str, paths: set[str]) -> bool:
+    while path != WORKSPACE:
+        path = os.path.dirname(path)
+        if path in paths:
+            return True
+    return False
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return path.startswith(directory + "/")
+
+
+def _inside(path: str) -> str:
+    return os.path.relpath(path, WORKSPACE)
+
+
+def _refuse_planted(root: str) -> None:
+    """The experiment can write in its log directory: nothing is written through its links."""
+    if os.path.lexists(root) and (os.path.islink(root) or not os.path.isdir(root)):
+        raise UsageError(f"the experiment left something else in the place of {root}.")
+
+
+def take_guest_report(log_dir: str) -> GuestReport | None:
+    """Read and remove what the container's main process measured; None where it wrote nothing.
+
+    It is written by the experiment's own user and may be anything: what does not fit is dropped.
+    """
+    path = os.path.join(log_dir, GUEST_REPORT)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            report = msgspec.json.decode(file.read(1 << 16), type=GuestReport)
+    except (OSError, msgspec.MsgspecError):
+        report = None
+    with suppress(OSError):
+        os.unlink(path)
+    return report
+
+
+def find_sub_records(log_dir: str) -> tuple[str, ...]:
+    """Directories that calls of wrapped functions made: one each, with its own `variant.json`."""
+    return tuple(
+        entry.name
+        for entry in sorted(os.scandir(log_dir), key=lambda entry: entry.name)
+        if entry.is_dir(follow_symlinks=False) and _is_sub_record(entry.path)
+    )
+
+
+def _is_sub_record(path: str) -> bool:
+    wanted = (store.METADATA_FILE, store.VARIANT_FILE)
+    return all(os.path.isfile(os.path.join(path, name)) for name in wanted)
+
+
+def write_variant(log_dir: str, sub_records: tuple[str, ...], params: dict[str, Any]) -> None:
+    """Write the record's `variant.json`.
+
+    The parameters of the one call of a wrapped function; of each call, by the sub-record's name,
+    where there were several; what was given with -P where there was none. What is already there
+    was written by `experiment_wrapper`, which has no sub-records, and stays.
+    """
+    path = os.path.join(log_dir, store.VARIANT_FILE)
+    variants = {name: _read_variant(os.path.join(log_dir, name)) for name in sub_records}
+    if len(variants) == 1:
+        dump_json(path, next(iter(variants.values())))
+    elif variants:
+        dump_json(path, variants)
+    elif not os.path.isfile(path) or params:
+        dump_json(path, params)
+
+
+def _read_variant(directory: str) -> Any:
+    path = os.path.join(directory, store.VARIANT_FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return None  # the experiment wrote over its own variant.json; the file itself is kept

@@ -1,0 +1,71 @@
+"""Running a launched command as a plain subprocess, for debugging: nothing isolates it.
+
+The record says so (`isolated: false`), and that its packages are those of the host.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from reprorun import store
+from reprorun.model import BaseImage, EngineInfo, Lock, Requirements, RunSpec
+from reprorun.probe.code import find_code
+from reprorun.probe.hardware import find_hardware
+from reprorun.workflow.exec import archive_code, open_record
+from reprorun.workflow.gather import Environment, Sources
+from reprorun.workflow.keeper import utc_now
+
+NOTE = "run without a container (engine local): nothing isolated it, its packages are the host's"
+
+
+def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> int:
+    """Run a shell command on the host and keep a record that says so.
+
+    Args:
+        spec: what was asked for; only its code, parameters and log directory count here.
+        command: a shell command line.
+        variables: environment variables to add to the spec's.
+
+    Returns:
+        The command's exit code; 128+n when it was killed by signal n.
+    """
+    code = find_code(spec.script, spec.cwd)
+    sources = Sources(code=code, requirements=Requirements(), inputs=(), notes=(NOTE,))
+    keeper = open_record(spec, sources, _host())
+    with keeper.telling_failures():
+        archive = archive_code(code, keeper)
+        keeper.update(
+            archive=archive,
+            isolated=False,
+            host=find_hardware(),
+            status="running",
+            started=utc_now(),
+        )
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=spec.cwd,
+            env={**os.environ, **variables, **spec.env},
+            check=False,
+        )
+        exit_code = done.returncode if done.returncode >= 0 else 128 - done.returncode
+        outputs, odd = store.list_outputs(keeper.log_dir)
+        keeper.update(
+            status="finished" if exit_code == 0 else "failed",
+            reason=None if exit_code == 0 else f"ended with exit code {exit_code}",
+            exit_code=exit_code,
+            ended=utc_now(),
+            outputs=outputs,
+            not_kept=odd,
+        )
+    return exit_code
+
+
+def _host() -> Environment:
+    """The host in the place of an environment."""
+    python = ".".join(str(part) for part in sys.version_info[:3])
+    base = BaseImage(ref="", id="", digest="", python=python, executable=sys.executable)
+    engine = EngineInfo(name="local", version="", api_version="")
+    return Environment(base=base, lock=Lock(text=""), engine=engine, digest="")

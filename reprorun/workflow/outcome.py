@@ -1,0 +1,68 @@
+"""How a run ended, from what the engine, the guest and the clock say. Pure."""
+
+from __future__ import annotations
+
+import signal
+
+from reprorun.model import GuestReport, Limits, Network, Outcome
+from reprorun.workflow.attend import Ending
+
+INTERRUPTED = 130
+TIMED_OUT = 124  # as timeout(1) has it
+
+_WANTS_NETWORK = (
+    "Temporary failure in name resolution",
+    "Name or service not known",
+    "Network is unreachable",
+    "Could not resolve host",
+    "getaddrinfo",
+)
+
+
+def judge(ending: Ending, guest: GuestReport | None, limits: Limits) -> Outcome:
+    """The outcome of a run whose container has exited."""
+    code = ending.state.exit_code if ending.state.exit_code is not None else INTERRUPTED
+    if ending.cause == "interrupted":
+        return Outcome(
+            status="interrupted",
+            exit_code=INTERRUPTED,
+            reason="interrupted by the user",
+            guest=guest,
+        )
+    if ending.cause == "timeout":
+        reason = f"exceeded its time limit of {limits.timeout:g} s (--timeout)"
+        return Outcome(status="failed", exit_code=TIMED_OUT, reason=reason, guest=guest)
+    if code == 0:
+        return Outcome(status="finished", exit_code=0, guest=guest)
+    return Outcome(
+        status="failed", exit_code=code, reason=_why(code, ending, guest, limits), guest=guest
+    )
+
+
+def _why(code: int, ending: Ending, guest: GuestReport | None, limits: Limits) -> str:
+    if ending.state.oom_killed or (guest and guest.oom_killed):
+        bound = f"the limit of {limits.memory / 2**20:g} MiB (--memory)" if limits.memory else "all"
+        return f"ran out of memory: it used {bound}, and the kernel killed it"
+    if ending.state.error:
+        return f"the engine could not run it: {ending.state.error}"
+    if guest and guest.signal:
+        return f"was killed by {guest.signal}"
+    if code > 128 and guest is None:
+        return f"was killed by {_signal_name(code - 128)}"
+    return f"ended with exit code {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def network_advice(outcome: Outcome, network: Network, tail: str) -> str | None:
+    """A line for a run that failed, it seems, for want of the network."""
+    if outcome.exit_code == 0 or network != "none":
+        return None
+    if not any(words in tail for words in _WANTS_NETWORK):
+        return None
+    return "it wanted the network, and has none; `--network bridge` gives it one"

@@ -1,0 +1,207 @@
+"""The container's main process, run as the container runs it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import reprorun.experiment
+from reprorun.experiment import supervise
+
+SCRIPT = str(Path(reprorun.experiment.__file__).with_name("supervise.py"))
+COMMAND = [sys.executable, "-I", "-S", SCRIPT]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    told = {"log_dir": str(tmp_path), "root": "/workspace"}
+    return {**os.environ, "REPRORUN_GUEST": json.dumps(told)}
+
+
+def run(*command: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *command], capture_output=True, text=True, timeout=30, **options
+    )
+
+
+def report(tmp_path: Path) -> dict:
+    assert [path.name for path in tmp_path.iterdir()] == [".reprorun-guest.json"]
+    return json.loads((tmp_path / ".reprorun-guest.json").read_text())
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 125, 255])
+def test_the_exit_code_is_the_commands(environment, tmp_path, code):
+    done = run("sh", "-c", f"echo out; echo err >&2; exit {code}", env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "out\n", "err\n")
+    assert report(tmp_path)["exit_code"] == code
+    assert report(tmp_path)["signal"] is None
+
+
+def test_ended_by_a_signal(environment, tmp_path):
+    assert run("sh", "-c", "kill -9 $$", env=environment).returncode == 137
+    assert report(tmp_path)["signal"] == "SIGKILL"
+    assert report(tmp_path)["exit_code"] == 137
+
+
+def test_the_report(environment, tmp_path):
+    before = datetime.datetime.now(datetime.timezone.utc)
+    run(
+        sys.executable, "-c", "import time; x = b'x' * 50_000_000; time.sleep(0.2)", env=environment
+    )
+    after = datetime.datetime.now(datetime.timezone.utc)
+    facts = report(tmp_path)
+    started, ended = (datetime.datetime.fromisoformat(facts[key]) for key in ("started", "ended"))
+    assert before <= started < ended <= after
+    assert len(facts["started"]) == len("2026-01-01T00:00:00.000000+00:00")
+    assert 0.2 <= facts["seconds"] <= (after - before).total_seconds()
+    assert 50_000_000 < facts["peak_memory"] < 500_000_000
+    assert facts["oom_killed"] is False
+    assert facts["python"] == platform.python_version()
+    assert {*facts} == {
+        *("started", "ended", "seconds", "exit_code", "signal"),
+        *("peak_memory", "oom_killed", "python"),
+    }
+
+
+def test_not_found_and_not_executable(tmp_path):
+    done = run("no-such-command")
+    assert done.returncode == 127
+    assert done.stderr.startswith("reprorun: error: no-such-command: not found")
+    (tmp_path / "plain").write_text("x")
+    done = run(str(tmp_path / "plain"))
+    assert done.returncode == 126
+    assert done.stderr.count("\n") == 1
+    assert "Permission denied" in done.stderr
+    assert run(str(tmp_path)).returncode == 126
+    assert run().returncode == 2
+
+
+def started(*command: str, **options) -> subprocess.Popen:
+    """Starts a command that says `ready`, and waits until it does."""
+    process = subprocess.Popen([*COMMAND, *command], stdout=subprocess.PIPE, text=True, **options)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_interrupt_reaches_python_once(environment, tmp_path):
+    code = """
+import time
+print("ready", flush=True)
+for _ in range(2):
+    try:
+        time.sleep(30 if _ == 0 else 0.3)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+raise SystemExit(7)
+"""
+    process = started(sys.executable, "-c", code, env=environment, start_new_session=True)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the whole group
+    assert process.communicate(timeout=20)[0] == "interrupted\n"
+    assert process.returncode == 7
+    assert report(tmp_path)["exit_code"] == 7
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"])
+def test_signals_are_passed_on(environment, tmp_path, name):
+    process = started("sh", "-c", "ulimit -c 0; echo ready; exec sleep 30", env=environment)
+    process.send_signal(getattr(signal, name))
+    process.communicate(timeout=20)
+    assert process.returncode == 128 + getattr(signal, name)
+    assert report(tmp_path)["signal"] == name
+
+
+def test_signals_are_default_in_the_command():
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, []);"
+        f"import os; os.execv({sys.executable!r}, {[*COMMAND, 'cat', '/proc/self/status']!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    masks = dict(line.split(":\t") for line in done.stdout.splitlines() if line.startswith("Sig"))
+    assert int(masks["SigIgn"], 16) == 0
+    assert int(masks["SigBlk"], 16) == 0
+
+
+def test_orphans_are_reaped(environment):
+    # A subreaper gets orphans as process 1 does. The grandchild ends before its grandparent.
+    code = (
+        "import ctypes, os; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0);"
+        f"os.execv({sys.executable!r}, {[*COMMAND, 'sh', '-c']!r} + "
+        "['(sleep 0.1 &); sleep 0.5; ps -o stat= --ppid $PPID'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "S" in done.stdout
+    assert "Z" not in done.stdout
+
+
+def test_no_report_outside_a_container(tmp_path):
+    assert run("true", cwd=tmp_path).returncode == 0
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "told", ['{"log_dir": "/no/such/place"}', "{", "[]", '{"log_dir": 1}', "{}"]
+)
+def test_a_report_that_cannot_be_written_changes_nothing_else(told):
+    done = run("sh", "-c", "exit 5", env={**os.environ, "REPRORUN_GUEST": told})
+    assert done.returncode == 5
+    assert done.stderr.startswith("reprorun: error: can't write .reprorun-guest.json")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_full_disk_changes_nothing_else(environment, tmp_path):
+    # A limit on the size of files fails as a full disk does, without needing one.
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *COMMAND, "sh", "-c", "exit 5"],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 5
+    assert done.stderr.startswith("reprorun: error: can't write .reprorun-guest.json")
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["low 0\nhigh 0\noom 2\noom_kill 2\n", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"]
+)
+def test_kills_for_want_of_memory_are_counted(monkeypatch, tmp_path, text):
+    (tmp_path / "counter").write_text(text)
+    monkeypatch.setattr(supervise, "_OOM_COUNTERS", ("/no/such/file", str(tmp_path / "counter")))
+    assert supervise._oom_kills() == 2
+    monkeypatch.setattr(supervise, "_OOM_COUNTERS", ("/no/such/file",))
+    assert supervise._oom_kills() == 0
+
+
+def test_only_kills_during_the_run_count(monkeypatch, environment, tmp_path):
+    told = []
+    monkeypatch.setattr(supervise, "_start", lambda command: 1)
+    monkeypatch.setattr(supervise, "_wait_for", lambda child: (9, 4096))
+    monkeypatch.setattr(supervise, "_report", lambda **facts: told.append(facts))
+    for counts in ([3, 3], [3, 4]):
+        monkeypatch.setattr(supervise, "_oom_kills", lambda counts=counts: counts.pop(0))
+        assert supervise.main(["x"]) == 137
+    assert [facts["oom_killed"] for facts in told] == [False, True]
+
+
+def test_it_costs_little():
+    def best(*command: str) -> float:
+        times = []
+        for _ in range(7):
+            clock = time.perf_counter()
+            subprocess.run(command, check=True)
+            times.append(time.perf_counter() - clock)
+        return min(times)
+
+    python = [sys.executable, "-I", "-S"]
+    assert best(*python, SCRIPT, "true") < best(*python, "-c", "pass") + best("true") + 0.05
