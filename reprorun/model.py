@@ -302,6 +302,8 @@ class GuestReport(Value, frozen=True, kw_only=True):
     peak_memory: int | None = None  # bytes, of the largest process
     oom_killed: bool = False
     python: str = ""
+    outputs_kept: bool = False  # it has brought the outputs out of the working tree itself
+    not_kept: tuple[LeftOut, ...] = ()  # of those
 
 
 class Output(Value, frozen=True, kw_only=True):

@@ -105,6 +105,7 @@ class FakeEngine:
         images: base images that are there, by name.
         pullable: base images that a registry would have.
         programs: functions that run in place of programs, by the first word of the command.
+            An image's own entry point is passed over.
         refuse_build: an error with which every build fails.
     """
 
@@ -188,7 +189,7 @@ class FakeEngine:
             raise EngineError(f"the engine refused: No such image: {spec.image}")
         if spec.gpus:
             raise EngineError("GPUs were asked for, but the engine has no GPU runtime")
-        program = self.programs.get(spec.command[0], _not_found)
+        program = self.programs.get((*(spec.entrypoint or ()), *spec.command)[0], _not_found)
         name = f"fake-{next(self._names)}"
         self.containers[name] = _Container(spec, program, self._files.get(image.id, ()))
         self.specs.append(spec)
@@ -308,7 +309,7 @@ def _unpack(data: bytes) -> dict[str, bytes]:
     files = {}
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
-            content = tar.extractfile(member)
+            content = tar.extractfile(member) if member.isreg() else None
             files[member.name] = content.read() if content else b""
     return files
 

@@ -1,18 +1,34 @@
 """The experiment API: garage's names and semantics, standard library only.
 
 This package runs in the container as well as outside, on Python 3.8 and newer, and imports nothing
-of the rest of reprorun. `run_experiment`, which starts containers, is handed on from there.
+of the rest of reprorun. `run_experiment`, which starts containers, is handed on from there. Each
+name is imported when it is first used: the container's main process needs none of them.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from reprorun.experiment.archive import make_launcher_archive
-from reprorun.experiment.command import to_local_command
-from reprorun.experiment.encoder import LogEncoder, dump_json
-from reprorun.experiment.metadata import get_metadata
-from reprorun.experiment.template import ExperimentContext, ExperimentTemplate, wrap_experiment
+TYPE_CHECKING = False  # typing's own costs an import
+if TYPE_CHECKING:
+    from reprorun.experiment.archive import make_launcher_archive
+    from reprorun.experiment.command import to_local_command
+    from reprorun.experiment.encoder import LogEncoder, dump_json
+    from reprorun.experiment.metadata import get_metadata
+    from reprorun.experiment.template import ExperimentContext, ExperimentTemplate, wrap_experiment
+    from reprorun.launch import run_experiment
+
+_HOMES = {
+    "ExperimentContext": "reprorun.experiment.template",
+    "ExperimentTemplate": "reprorun.experiment.template",
+    "LogEncoder": "reprorun.experiment.encoder",
+    "dump_json": "reprorun.experiment.encoder",
+    "get_metadata": "reprorun.experiment.metadata",
+    "make_launcher_archive": "reprorun.experiment.archive",
+    "run_experiment": "reprorun.launch",
+    "to_local_command": "reprorun.experiment.command",
+    "wrap_experiment": "reprorun.experiment.template",
+}
 
 __all__ = [
     "ExperimentContext",
@@ -26,22 +42,10 @@ __all__ = [
     "wrap_experiment",
 ]
 
-_HOST_MODULE = "reprorun.launch"
-
 
 def __getattr__(name: str) -> Any:
-    if name != "run_experiment":
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    try:
-        return import_module(_HOST_MODULE).run_experiment
-    except ModuleNotFoundError as error:
-        if error.name != _HOST_MODULE:
-            raise
-        return _no_run_experiment
-
-
-def _no_run_experiment(*_args: Any, **_kwargs: Any) -> None:
-    """Stands in where reprorun itself is missing, so that `from ... import` works there too."""
-    raise RuntimeError("run_experiment starts containers and can't be called inside one")
+    return getattr(import_module(_HOMES[name]), name)

@@ -13,6 +13,8 @@ import sys
 import time
 
 REPORT_NAME = ".reprorun-guest.json"
+OUTPUTS = "outputs"
+COARSE_CLOCK = 5  # CLOCK_REALTIME_COARSE of Linux, which the time stamps of files are taken from
 _FORWARDED = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -37,15 +39,19 @@ def main(command: list[str]) -> int:
     if not command:
         _say("no command given; it takes COMMAND ARGUMENTS...")
         return 2
-    kills_before = _oom_kills()
+    kills_before, guest = _oom_kills(), _guest()
+    stamp = time.clock_gettime_ns(COARSE_CLOCK)
     started, clock = time.time(), time.monotonic()
     status, peak = _wait_for(_start(command))
     seconds = time.monotonic() - clock
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     exit_code = os.WEXITSTATUS(status) if number is None else 128 + number
+    ended = time.time()
     _report(
+        guest,
+        **_outputs(guest, stamp),
         started=_utc(started),
-        ended=_utc(time.time()),
+        ended=_utc(ended),
         seconds=seconds,
         exit_code=exit_code,
         signal=_signal_name(number),
@@ -68,6 +74,10 @@ def _start(command: list[str]) -> int:
     child = os.fork()
     if child == 0:
         _become(command, before)
+    try:
+        os.setpgid(child, child)  # the child does so too: whoever comes first, before any signal
+    except (PermissionError, ProcessLookupError):
+        pass  # it has become the command already, or ended
     for number in _FORWARDED:
         signal.signal(number, lambda received, _frame: _pass_on(child, received))
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -108,8 +118,12 @@ def _take_terminal() -> None:
 
 
 def _pass_on(child: int, number: int) -> None:
+    """Passes a signal on to the command and its children, as a terminal does with Ctrl-C.
+
+    A shell, for one, waits for the program that it runs and leaves the interrupt to that.
+    """
     try:
-        os.kill(child, number)
+        os.killpg(child, number)
     except ProcessLookupError:
         pass  # it has ended meanwhile
 
@@ -128,17 +142,48 @@ def _wait_for(child: int) -> tuple[int, int]:
             return status, peak
 
 
-def _report(**facts: object) -> None:
+def _guest() -> tuple[str, str] | None:
+    """Returns the log directory and the working tree; None where nobody wants a report."""
+    told = os.environ.get("REPRORUN_GUEST")
+    if not told:
+        return None
+    import json
+
+    try:
+        guest = json.loads(told)
+        return guest["log_dir"], guest["root"]
+    except (ValueError, LookupError, TypeError) as error:
+        _say(f"REPRORUN_GUEST can't be understood: {error}")
+        return None
+
+
+def _outputs(guest: tuple[str, str] | None, since: int) -> dict[str, object]:
+    """Brings the outputs out of the working tree; where that fails, the host does it."""
+    if guest is None:
+        return {}
+    # -S leaves out site-packages, where the rest of this package lies
+    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    sys.path.append(os.path.dirname(package))
+    from reprorun.experiment.bring_out import bring_out
+
+    log_dir, root = guest
+    try:
+        not_kept = bring_out(root, os.path.join(log_dir, OUTPUTS), since)
+    except Exception as error:  # whatever it is, the exit code stays the command's
+        _say(f"the outputs are left to the host to bring out: {error}")
+        return {"outputs_kept": False}
+    return {"outputs_kept": True, "not_kept": [entry._asdict() for entry in not_kept]}
+
+
+def _report(guest: tuple[str, str] | None, **facts: object) -> None:
     """Writes how it went to the log directory; failing to do so changes nothing else."""
-    guest = os.environ.get("REPRORUN_GUEST")
-    if not guest:
+    if guest is None:
         return
     import json
 
     try:
-        log_dir = json.loads(guest)["log_dir"]
-        _replace(os.path.join(log_dir, REPORT_NAME), json.dumps(facts, indent=2) + "\n")
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        _replace(os.path.join(guest[0], REPORT_NAME), json.dumps(facts, indent=2) + "\n")
+    except OSError as error:
         _say(f"can't write {REPORT_NAME} to the log directory: {error}")
 
 

@@ -6,6 +6,7 @@ an engine call failed. The queue is waited for until the time is up.
 
 from __future__ import annotations
 
+import math
 import queue
 import signal
 import threading
@@ -21,6 +22,7 @@ from reprorun.model import ContainerState, Value
 from reprorun.workflow.report import Reporter
 
 GRACE = 10.0  # seconds between the interrupt and the kill
+GLANCE = 0.5  # seconds; a signal that another thread caught does not end the main thread's wait
 DRAIN = 30.0  # seconds that the rest of the output may take after the exit
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -81,8 +83,10 @@ def _until_exited(
     cause: Cause = "exited"
     while True:
         try:
-            kind, value = events.get(timeout=_left(deadline))
+            kind, value = events.get(timeout=min(GLANCE, _left(deadline)))
         except queue.Empty:
+            if _left(deadline) > 0:
+                continue
             deadline, cause = None, "timeout"
             report.note(f"the time limit of {timeout:g} s is over: stopping it")
             _thread(events, lambda: engine.stop(container, GRACE))
@@ -100,8 +104,8 @@ def _until_exited(
             _thread(events, lambda: engine.stop(container, GRACE))
 
 
-def _left(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+def _left(deadline: float | None) -> float:
+    return math.inf if deadline is None else max(0.0, deadline - time.monotonic())
 
 
 def _pump(pieces: Iterator[tuple[Stream, bytes]], output: Callable[[Stream, bytes], None]) -> None:

@@ -266,13 +266,17 @@ def _run(
                 meanwhile=lambda: _write_texts(plan, environment, keeper),
             )
         keeper.remember(ended=utc_now())
-        outcome = judge(ending, take_guest_report(keeper.log_dir), limits)
+        guest = take_guest_report(keeper.log_dir)
+        outcome = judge(ending, guest, limits)
         for note in (console.failure, network_advice(outcome, network, console.tail)):
             if note:
                 keeper.note(note)
                 report.note(note)
-        not_kept = bring_out(engine, container, plan.container.mounts, keeper.log_dir)
-        keeper.remember(not_kept=not_kept)
+        if guest and guest.outputs_kept:
+            keeper.remember(not_kept=guest.not_kept)
+        else:
+            mounts = plan.container.mounts
+            keeper.remember(not_kept=bring_out(engine, container, mounts, keeper.log_dir))
     return outcome
 
 

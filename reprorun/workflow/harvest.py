@@ -16,6 +16,7 @@ from reprorun.experiment import dump_json
 from reprorun.model import WORKSPACE, Change, GuestReport, LeftOut, Mount
 
 GUEST_REPORT = ".reprorun-guest.json"
+LONGEST_REPORT = 16 << 20  # bytes; it lists what could not be kept
 
 
 def bring_out(
@@ -23,19 +24,17 @@ def bring_out(
 ) -> tuple[LeftOut, ...]:
     """Copy what the run made or changed in its working tree into `outputs/`.
 
+    The guest does this itself, and faster; this is for where it could not.
+
     Returns:
-        What could not be brought out, and what the run deleted, with the reasons.
+        What could not be brought out, with the reasons.
 
     Raises:
         UsageError: the experiment left something else in the place of `outputs/`.
     """
     changes = engine.changes(container)
     root = os.path.join(log_dir, store.OUTPUTS)
-    not_kept = [
-        LeftOut(path=_inside(change.path), reason="deleted by the run")
-        for change in changes
-        if change.kind == "deleted" and _is_below(change.path, WORKSPACE)
-    ]
+    not_kept: list[LeftOut] = []
     for path in roots_to_copy(changes, tuple(mount.target for mount in mounts)):
         _refuse_planted(root)
         os.makedirs(root, exist_ok=True)
@@ -92,7 +91,7 @@ def take_guest_report(log_dir: str) -> GuestReport | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            report = msgspec.json.decode(file.read(1 << 16), type=GuestReport)
+            report = msgspec.json.decode(file.read(LONGEST_REPORT), type=GuestReport)
     except (OSError, msgspec.MsgspecError):
         report = None
     with suppress(OSError):

@@ -224,9 +224,9 @@ def test_changes_and_copies(kit: Kit, tmp_path: os.PathLike[str]) -> None:
 
 
 def test_gpus_that_are_not_there_are_refused(kit: Kit) -> None:
+    wanted = spec(kit, "exit 0", gpus=GpuRequest(count=1))
     with pytest.raises(EngineError, match="no GPU runtime"):
-        container = kit.engine.create(spec(kit, "exit 0", gpus=GpuRequest(count=1)))
-        kit.engine.start(container)
+        run(kit.engine, wanted)
 
 
 def test_an_image_that_is_gone_is_refused(kit: Kit) -> None:

@@ -22,12 +22,6 @@ def test_names(monkeypatch):
         experiment.no_such_name  # noqa: B018
 
 
-def test_without_the_host_side(monkeypatch):
-    monkeypatch.setitem(sys.modules, "reprorun.launch", None)
-    with pytest.raises(RuntimeError, match="can't be called inside"):
-        experiment.run_experiment(print)
-
-
 def test_importing_it_brings_nothing_heavy():
     heavy = (
         "inspect tarfile lzma subprocess hashlib shutil tempfile pathlib logging cloudpickle numpy"

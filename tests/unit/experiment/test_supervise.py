@@ -23,7 +23,9 @@ COMMAND = [sys.executable, "-I", "-S", SCRIPT]
 
 @pytest.fixture
 def environment(tmp_path):
-    told = {"log_dir": str(tmp_path), "root": "/workspace"}
+    for name in ("log", "workspace"):
+        (tmp_path / name).mkdir()
+    told = {"log_dir": str(tmp_path / "log"), "root": str(tmp_path / "workspace")}
     return {**os.environ, "REPRORUN_GUEST": json.dumps(told)}
 
 
@@ -34,8 +36,8 @@ def run(*command: str, **options) -> subprocess.CompletedProcess:
 
 
 def report(tmp_path: Path) -> dict:
-    assert [path.name for path in tmp_path.iterdir()] == [".reprorun-guest.json"]
-    return json.loads((tmp_path / ".reprorun-guest.json").read_text())
+    assert [path.name for path in (tmp_path / "log").iterdir()] == [".reprorun-guest.json"]
+    return json.loads((tmp_path / "log" / ".reprorun-guest.json").read_text())
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 125, 255])
@@ -68,7 +70,7 @@ def test_the_report(environment, tmp_path):
     assert facts["python"] == platform.python_version()
     assert {*facts} == {
         *("started", "ended", "seconds", "exit_code", "signal"),
-        *("peak_memory", "oom_killed", "python"),
+        *("peak_memory", "oom_killed", "python", "outputs_kept", "not_kept"),
     }
 
 
@@ -95,9 +97,10 @@ def started(*command: str, **options) -> subprocess.Popen:
 def test_interrupt_reaches_python_once(environment, tmp_path):
     code = """
 import time
-print("ready", flush=True)
 for _ in range(2):
     try:
+        if _ == 0:
+            print("ready", flush=True)
         time.sleep(30 if _ == 0 else 0.3)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
@@ -149,14 +152,45 @@ def test_no_report_outside_a_container(tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize(
-    "told", ['{"log_dir": "/no/such/place"}', "{", "[]", '{"log_dir": 1}', "{}"]
-)
-def test_a_report_that_cannot_be_written_changes_nothing_else(told):
+@pytest.mark.parametrize("told", ["{", "[]", '{"log_dir": "/no/such/place"}', "{}"])
+def test_a_guest_variable_that_makes_no_sense_changes_nothing_else(told):
+    done = run("sh", "-c", "exit 5", env={**os.environ, "REPRORUN_GUEST": told})
+    assert done.returncode == 5
+    assert done.stderr.startswith("reprorun: error: REPRORUN_GUEST can't be understood")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_report_that_cannot_be_written_changes_nothing_else(tmp_path):
+    told = json.dumps({"log_dir": "/no/such/place", "root": str(tmp_path)})
     done = run("sh", "-c", "exit 5", env={**os.environ, "REPRORUN_GUEST": told})
     assert done.returncode == 5
     assert done.stderr.startswith("reprorun: error: can't write .reprorun-guest.json")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("root", ["/no/such/place", 7])
+def test_a_working_tree_that_cannot_be_read_changes_nothing_else(tmp_path, root):
+    (tmp_path / "log").mkdir()
+    told = json.dumps({"log_dir": str(tmp_path / "log"), "root": root})
+    done = run("sh", "-c", "exit 5", env={**os.environ, "REPRORUN_GUEST": told})
+    assert done.returncode == 5
+    assert "left to the host" in done.stderr
+    assert report(tmp_path)["outputs_kept"] is False
+
+
+def test_outputs_are_brought_out(environment, tmp_path):
+    (tmp_path / "workspace" / "old.txt").write_text("old")
+    time.sleep(0.02)
+    script = "echo new >new.txt; mkdir -p a/b; echo deep >a/b/deep.txt; mkfifo pipe; exit 4"
+    done = run("sh", "-c", script, env=environment, cwd=tmp_path / "workspace")
+    assert done.returncode == 4
+    outputs = tmp_path / "log" / "outputs"
+    assert (outputs / "new.txt").read_text() == "new\n"
+    assert (outputs / "a" / "b" / "deep.txt").read_text() == "deep\n"
+    assert not (outputs / "old.txt").exists()
+    facts = json.loads((tmp_path / "log" / ".reprorun-guest.json").read_text())
+    assert facts["outputs_kept"] is True
+    assert facts["not_kept"] == [{"path": "pipe", "reason": "not a regular file"}]
 
 
 def test_a_full_disk_changes_nothing_else(environment, tmp_path):
@@ -169,7 +203,7 @@ def test_a_full_disk_changes_nothing_else(environment, tmp_path):
     )
     assert done.returncode == 5
     assert done.stderr.startswith("reprorun: error: can't write .reprorun-guest.json")
-    assert [*tmp_path.iterdir()] == []
+    assert [*(tmp_path / "log").iterdir()] == []
 
 
 @pytest.mark.parametrize(
@@ -187,7 +221,7 @@ def test_only_kills_during_the_run_count(monkeypatch, environment, tmp_path):
     told = []
     monkeypatch.setattr(supervise, "_start", lambda command: 1)
     monkeypatch.setattr(supervise, "_wait_for", lambda child: (9, 4096))
-    monkeypatch.setattr(supervise, "_report", lambda **facts: told.append(facts))
+    monkeypatch.setattr(supervise, "_report", lambda guest, **facts: told.append(facts))
     for counts in ([3, 3], [3, 4]):
         monkeypatch.setattr(supervise, "_oom_kills", lambda counts=counts: counts.pop(0))
         assert supervise.main(["x"]) == 137
