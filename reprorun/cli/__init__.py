@@ -1,75 +1,102 @@
 """The command line: argv -> workflow -> text and exit code. Errors become exit codes here alone.
 
-Each command lives in a module of its own, imported when it is called, so that `--help` is quick.
+This file only finds the command: each lives in a module of its own, which is imported, and click
+with it, when it is called. So `--help` is quick.
 """
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-
-import click
 
 from reprorun import __version__
 
-COMMANDS = {
-    "exec": "reprorun.cli.exec",
-    "ls": "reprorun.cli.records",
-    "show": "reprorun.cli.records",
-    "doctor": "reprorun.cli.doctor",
+COMMANDS = {  # name: module, line of `--help`
+    "exec": ("reprorun.cli.exec", "run a launcher script in a container, keep the record"),
+    "ls": ("reprorun.cli.records", "list records"),
+    "show": ("reprorun.cli.records", "say what a record holds"),
+    "doctor": ("reprorun.cli.doctor", "what works on this machine, what doesn't, how to mend it"),
 }
+USAGE_ERROR = 2
 INTERRUPTED = 130
-
-
-class LazyGroup(click.Group):
-    """Imports a command's module when the command is called or listed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        command: click.Command = getattr(import_module(COMMANDS[name]), f"{name}_command")
-        return command
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="reprorun", message="%(prog)s %(version)s")
-def group() -> None:
-    """Run an experiment in a container, keep all that is needed to run it again."""
+READER_GONE = 141  # 128 + SIGPIPE, as a shell has it
 
 
 def main() -> None:
     """The console script."""
+    gc.freeze()
+    gc.set_threshold(50_000)  # what is imported stays: looking through it for garbage is in vain
     sys.exit(run(sys.argv[1:]))
 
 
 def run(argv: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
-    from reprorun.cli.text import say_error
+    if not argv or argv[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if argv else USAGE_ERROR
+    if argv[0] == "--version":
+        print(f"reprorun {__version__}")
+        return 0
+    if argv[0] not in COMMANDS:
+        print(f"reprorun: error: {_unknown(argv[0])}", file=sys.stderr)
+        return USAGE_ERROR
+    return _call(argv[0], argv[1:])
+
+
+def _help() -> str:
+    lines = [f"  {name:<8} {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Usage: reprorun COMMAND [OPTIONS] ...",
+            "",
+            "Run an experiment in a container, keep all that is needed to run it again.",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "`reprorun COMMAND --help` says more; `reprorun --version` says which this is.",
+        ]
+    )
+
+
+def _unknown(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    return f"there is no command {name!r}.{meant} `reprorun --help` lists them."
+
+
+def _call(name: str, arguments: Sequence[str]) -> int:
+    from importlib import import_module
+
+    import click
+
     from reprorun.errors import ReprorunError
 
+    command: click.Command = getattr(import_module(COMMANDS[name][0]), f"{name}_command")
     try:
-        code = group.main(list(argv), prog_name="reprorun", standalone_mode=False)
+        code = command.main(list(arguments), prog_name=f"reprorun {name}", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except ReprorunError as error:
-        say_error(error, argv)
+        from reprorun.cli.text import say_error
+
+        say_error(error, verbose=any(word in ("-v", "--verbose") for word in arguments))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("reprorun: interrupted", err=True)
+        print("reprorun: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         return _reader_gone()
 
 
 def _reader_gone() -> int:
-    """Whoever read our output has stopped (`reprorun ls | head`); say nothing more to them."""
+    """Whoever read our output has stopped (`reprorun ls | head`): say nothing more to them."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141  # 128 + SIGPIPE, as a shell has it
+    return READER_GONE

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reprorun.cli.options import HELP
+
 if TYPE_CHECKING:
     from reprorun.workflow.doctor import Check
 
 _MARKS = {"good": "ok", "bad": "MISSING", "poor": "note"}
 
 
-@click.command("doctor")
+@click.command("doctor", context_settings=HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
 def doctor_command(as_json: bool) -> int:
     """Say what works on this machine, what doesn't, and how to mend it.

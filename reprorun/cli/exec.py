@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from reprorun.cli.options import HELP
+
 SETTINGS = {  # as reprorun.settings has them; here so that --help needs no import
     "base-image": ("REF", "Image to build on (default: python:X.Y-slim)."),
     "python": ("X.Y", "Python in the container (default: the one that runs reprorun)."),
@@ -25,9 +27,7 @@ def _with_settings(command: Any) -> Any:
     return command
 
 
-@click.command(
-    "exec", context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False}
-)
+@click.command("exec", context_settings={**HELP, "allow_interspersed_args": False})
 @click.argument("script", metavar="SCRIPT")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
 @click.option("-P", "--param", "params", multiple=True, metavar="KEY=VALUE",

@@ -9,6 +9,7 @@ from typing import Any
 
 from reprorun.errors import UsageError
 
+HELP = {"help_option_names": ["-h", "--help"]}
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reprorun.cli.options import HELP
+
 if TYPE_CHECKING:
     from reprorun.model import Record
 
 DEFAULT_DIRECTORY = "data/local"
 
 
-@click.command("ls")
+@click.command("ls", context_settings=HELP)
 @click.argument("directories", nargs=-1, metavar="[DIR]...")
 @click.option("--json", "as_json", is_flag=True, help="Print the records as a JSON list.")
 def ls_command(directories: tuple[str, ...], as_json: bool) -> None:
@@ -89,7 +91,7 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-@click.command("show")
+@click.command("show", context_settings=HELP)
 @click.argument("record", metavar="RECORD")
 @click.option("--json", "as_json", is_flag=True, help="Print run.json as it stands.")
 def show_command(record: str, as_json: bool) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
-from collections.abc import Sequence
 
 from reprorun.errors import ReprorunError
 
@@ -40,8 +38,10 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def say_error(error: ReprorunError, argv: Sequence[str]) -> None:
-    """Print an error to stderr; with `-v` on the command line, where it came from."""
-    if any(word in ("-v", "--verbose") for word in argv):
+def say_error(error: ReprorunError, *, verbose: bool) -> None:
+    """Print an error to stderr; with `verbose` also where it came from."""
+    if verbose:
+        import traceback
+
         traceback.print_exception(error)
     print(f"reprorun: error: {printable_lines(str(error))}", file=sys.stderr)

@@ -7,10 +7,10 @@ name is imported when it is first used: the container's main process needs none 
 
 from __future__ import annotations
 
-from typing import Any
-
 TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:
+    from typing import Any
+
     from reprorun.experiment.archive import make_launcher_archive
     from reprorun.experiment.command import to_local_command
     from reprorun.experiment.encoder import LogEncoder, dump_json

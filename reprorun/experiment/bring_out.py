@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Iterator, List, NamedTuple, Set, Tuple
+
+TYPE_CHECKING = False  # typing's own costs an import
+if TYPE_CHECKING:
+    from typing import Dict, Iterator, List, Set, Tuple
 
 _MOUNTS = "/proc/self/mountinfo"
 
 
-class NotKept(NamedTuple):
-    """A path relative to the working tree that could not be brought out, and why."""
-
-    path: str
-    reason: str
-
-
-def bring_out(root: str, outputs: str, since: int) -> List[NotKept]:
+def bring_out(root: str, outputs: str, since: int) -> List[Dict[str, str]]:
     """Copies what has changed into another directory, at the same relative paths.
 
     Args:
@@ -29,7 +25,8 @@ def bring_out(root: str, outputs: str, since: int) -> List[NotKept]:
         since: The time from which on a change counts, in nanoseconds, by the coarse clock.
 
     Returns:
-        What was left behind: pipes and the like, and links that lead out of the working tree.
+        What was left behind: pipes and the like, and links that lead out of the working tree;
+        each with its `path`, relative to that, and the `reason`.
 
     Raises:
         OSError: A file could not be read or written; the disk may be full.
@@ -39,7 +36,7 @@ def bring_out(root: str, outputs: str, since: int) -> List[NotKept]:
         inside = os.path.relpath(path, root)
         reason = _copy(path, found, os.path.join(outputs, inside), root)
         if reason:
-            not_kept.append(NotKept(inside, reason))
+            not_kept.append({"path": inside, "reason": reason})
     return not_kept
 
 

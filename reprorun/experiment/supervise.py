@@ -39,10 +39,12 @@ def main(command: list[str]) -> int:
     if not command:
         _say("no command given; it takes COMMAND ARGUMENTS...")
         return 2
-    kills_before, guest = _oom_kills(), _guest()
+    kills_before = _oom_kills()
     stamp = time.clock_gettime_ns(COARSE_CLOCK)
     started, clock = time.time(), time.monotonic()
-    status, peak = _wait_for(_start(command))
+    child = _start(command)
+    guest = _guest()  # while the command runs, and so are the imports that it takes
+    status, peak = _wait_for(child)
     seconds = time.monotonic() - clock
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     exit_code = os.WEXITSTATUS(status) if number is None else 128 + number
@@ -149,6 +151,11 @@ def _guest() -> tuple[str, str] | None:
         return None
     import json
 
+    # -S leaves out site-packages, where the rest of this package lies
+    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    sys.path.append(os.path.dirname(package))
+    import reprorun.experiment.bring_out  # noqa: F401  used when the command has ended
+
     try:
         guest = json.loads(told)
         return guest["log_dir"], guest["root"]
@@ -161,9 +168,6 @@ def _outputs(guest: tuple[str, str] | None, since: int) -> dict[str, object]:
     """Brings the outputs out of the working tree; where that fails, the host does it."""
     if guest is None:
         return {}
-    # -S leaves out site-packages, where the rest of this package lies
-    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    sys.path.append(os.path.dirname(package))
     from reprorun.experiment.bring_out import bring_out
 
     log_dir, root = guest
@@ -172,7 +176,7 @@ def _outputs(guest: tuple[str, str] | None, since: int) -> dict[str, object]:
     except Exception as error:  # whatever it is, the exit code stays the command's
         _say(f"the outputs are left to the host to bring out: {error}")
         return {"outputs_kept": False}
-    return {"outputs_kept": True, "not_kept": [entry._asdict() for entry in not_kept]}
+    return {"outputs_kept": True, "not_kept": not_kept}
 
 
 def _report(guest: tuple[str, str] | None, **facts: object) -> None:
