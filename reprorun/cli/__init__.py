@@ -25,9 +25,10 @@ READER_GONE = 141  # 128 + SIGPIPE, as a shell has it
 
 def main() -> None:
     """The console script."""
-    gc.freeze()
-    gc.set_threshold(50_000)  # what is imported stays: looking through it for garbage is in vain
-    sys.exit(run(sys.argv[1:]))
+    gc.set_threshold(50_000)  # most of what is made is what is imported, and that stays
+    code = run(sys.argv[1:])
+    gc.freeze()  # nor is it looked through once more for garbage at the very end
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:
