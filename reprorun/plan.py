@@ -31,7 +31,9 @@ TAG_LENGTH = 24  # hex digits of a digest in a tag
 GUEST_VARIABLE = "REPRORUN_GUEST"
 REDACTED = "<redacted>"
 
-_SECRET = re.compile(r"secret|token|passw|credential|private|api_?key|access_?key|auth", re.I)
+_SECRET = re.compile(
+    r"secret|token|passw|passphrase|_pass|_pwd|credential|private|api_?key|access_?key|auth", re.I
+)
 _GITHASH = re.compile(r"[0-9a-f]{7,64}(-dirty)?")
 
 

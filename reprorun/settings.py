@@ -6,6 +6,7 @@ forms of values, which are parsed here.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -69,8 +70,15 @@ def _first(
     if os.environ.get(variable):
         return os.environ[variable], variable
     if name in project:
-        return str(project[name]), f"{name} in [tool.reprorun] of {path}"
+        return _text(name, project[name]), f"{name} in [tool.reprorun] of {path}"
     return None
+
+
+def _text(name: str, value: Any) -> str:
+    """A TOML value in the form of a flag."""
+    if name == "python" and isinstance(value, float):  # 3.10 would have become 3.1
+        return f"{value} (a number; put it in quotes)"
+    return str(value)
 
 
 def _project_settings(directory: str) -> tuple[dict[str, Any], str]:
@@ -78,7 +86,7 @@ def _project_settings(directory: str) -> tuple[dict[str, Any], str]:
     while True:
         path = os.path.join(directory, "pyproject.toml")
         if os.path.isfile(path):
-            table = read_toml(path).get("tool", {}).get("reprorun")
+            table = _table(read_toml(path), path)
             if table is not None:
                 _refuse_unknown(table, path)
                 return table, path
@@ -86,6 +94,17 @@ def _project_settings(directory: str) -> tuple[dict[str, Any], str]:
         if parent == directory:
             return {}, ""
         directory = parent
+
+
+def _table(content: dict[str, Any], path: str) -> dict[str, Any] | None:
+    """`[tool.reprorun]`, None where there is none."""
+    for name in ("tool", "reprorun"):
+        if name not in content:
+            return None
+        content = content[name]
+        if not isinstance(content, dict):
+            raise UsageError(f"{path}: {name!r} of [tool.reprorun] is no table.")
+    return content
 
 
 def _refuse_unknown(table: Mapping[str, Any], path: str) -> None:
@@ -144,7 +163,7 @@ def parse_gpus(text: str) -> Gpus:
 def _size(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", text.strip().lower())
     size = float(match[1]) * _SIZES[match[2]] if match else 0
-    if size < 1:
+    if size < 1 or math.isinf(size):
         raise ValueError("is no size such as 512m or 2g")
     return int(size)
 
@@ -152,14 +171,14 @@ def _size(text: str) -> int:
 def _seconds(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip().lower())
     seconds = float(match[1]) * _TIMES[match[2]] if match else 0.0
-    if seconds <= 0:
+    if seconds <= 0 or math.isinf(seconds):
         raise ValueError("is no time such as 90, 30s, 5m or 2h")
     return seconds
 
 
 def _cpus(text: str) -> float:
     cpus = float(text) if re.fullmatch(r"\d+(\.\d+)?", text.strip()) else 0.0
-    if cpus <= 0:
+    if cpus <= 0 or math.isinf(cpus):
         raise ValueError("is no number of processors such as 2 or 1.5")
     return cpus
 

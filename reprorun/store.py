@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -29,6 +30,13 @@ PAYLOADS = frozenset({"args_data.b64", "variant_data.b64"})  # of run_experiment
 
 OURS = PAYLOADS | frozenset(
     {RUN_FILE, METADATA_FILE, VARIANT_FILE, ARCHIVE_FILE, LOCK_FILE, CONSOLE_FILE, DOCKERFILE}
+)
+
+
+# What a name of a tar can do to a file system; anything else, such as a full disk, is an error.
+_CANT_BE_MADE = (
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ),
 )
 
 
@@ -118,7 +126,7 @@ def read_raw_record(log_dir: str) -> dict[str, Any]:
     path = os.path.join(log_dir, RUN_FILE)
     try:
         with open(path, encoding="utf-8") as file:
-            data = json.load(file)
+            data = json.load(file, parse_constant=_no_json)
     except FileNotFoundError as error:
         raise RecordError(f"{log_dir} is no record: it has no {RUN_FILE}.") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -126,6 +134,10 @@ def read_raw_record(log_dir: str) -> dict[str, Any]:
     if not isinstance(data, dict) or not isinstance(data.get("reprorun"), dict):
         raise RecordError(f"{path} was not written by reprorun: it has no 'reprorun' mark.")
     return data
+
+
+def _no_json(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _as_record(data: dict[str, Any], log_dir: str) -> Record:
@@ -172,7 +184,7 @@ def list_outputs(log_dir: str) -> tuple[tuple[Output, ...], tuple[LeftOut, ...]]
         if os.path.islink(path) or not os.path.isfile(path):
             not_kept.append(LeftOut(path=name, reason="not a regular file"))
         else:
-            _make_readable(path)
+            _make_readable(path, os.R_OK, 0o600)
             outputs.append(
                 Output(path=name, size=os.path.getsize(path), sha256=files.sha256_of(path))
             )
@@ -183,6 +195,8 @@ def _walk(log_dir: str) -> Iterator[str]:
     for path, below, names in os.walk(log_dir):
         below.sort()
         links = [name for name in below if os.path.islink(os.path.join(path, name))]
+        for name in set(below).difference(links):
+            _make_readable(os.path.join(path, name), os.R_OK | os.X_OK, 0o700)
         for name in sorted([*names, *links]):
             if not files.is_unfinished(name):
                 yield os.path.join(path, name)
@@ -193,9 +207,9 @@ def _same_file(path: str, archive: str) -> bool:
     return named_alike and os.path.exists(archive) and os.path.samefile(path, archive)
 
 
-def _make_readable(path: str) -> None:
-    if not os.access(path, os.R_OK):
-        os.chmod(path, 0o600)
+def _make_readable(path: str, needed: int, mode: int) -> None:
+    if not os.access(path, needed):
+        os.chmod(path, mode)
 
 
 def extract(tar: tarfile.TarFile, root: str, below: str = "") -> list[LeftOut]:
@@ -212,7 +226,14 @@ def extract(tar: tarfile.TarFile, root: str, below: str = "") -> list[LeftOut]:
     left_out: list[LeftOut] = []
     for member in tar:
         name = os.path.normpath(os.path.join(below, member.name))
-        reason = _extract_member(tar, member, name, root, below)
+        try:
+            reason = _extract_member(tar, member, name, root, below)
+        except ValueError:  # a NUL in its name
+            reason = "its name can't be a file's"
+        except OSError as error:
+            if error.errno not in _CANT_BE_MADE:
+                raise
+            reason = f"it can't be made: {error.strerror}"
         if reason:
             left_out.append(LeftOut(path=name, reason=reason))
     return left_out
@@ -257,7 +278,9 @@ def _through_link(target: str, root: str) -> bool:
 
 def _make_link(linkname: str, target: str, root: str) -> str | None:
     reached = os.path.normpath(os.path.join(os.path.dirname(target), linkname))
-    if not _is_inside(reached, root):
+    parts = linkname.split("/")
+    climbs_later = ".." in parts[parts.count("..") :]  # by way of another link, perhaps
+    if not _is_inside(reached, root) or climbs_later:
         return f"a link that leads out of the outputs (to {linkname})"
     os.symlink(linkname, target)
     return None
@@ -268,7 +291,9 @@ def _copy_twin(twin: str, target: str, root: str) -> str | None:
     twin = os.path.normpath(twin)
     if not _is_inside(twin, root) or _through_link(twin, root) or not os.path.isfile(twin):
         return "a hard link to something else than an output"
-    shutil.copy2(twin, target, follow_symlinks=False)
+    if os.path.islink(twin):  # as a link it may lead elsewhere from here
+        return _make_link(os.readlink(twin), target, root)
+    shutil.copy2(twin, target)
     return None
 
 

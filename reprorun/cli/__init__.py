@@ -33,6 +33,15 @@ def main() -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        return _reader_gone()
+
+
+def _run(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(_help())
         return 0 if argv else USAGE_ERROR
@@ -78,8 +87,12 @@ def _call(name: str, arguments: Sequence[str]) -> int:
 
     command: click.Command = getattr(import_module(COMMANDS[name][0]), f"{name}_command")
     try:
-        code = command.main(list(arguments), prog_name=f"reprorun {name}", standalone_mode=False)
+        # not `main`, which ends the program itself where a reader has gone
+        with command.make_context(f"reprorun {name}", list(arguments)) as context:
+            code = command.invoke(context)
         return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as end:  # --help
+        return end.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -91,8 +104,6 @@ def _call(name: str, arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         print("reprorun: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        return _reader_gone()
 
 
 def _reader_gone() -> int:

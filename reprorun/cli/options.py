@@ -35,11 +35,18 @@ def _json_value(pair: str, text: str) -> Any:
             f"or '\"{text}\"' for the text."
         )
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError:
-        if text[:1] in '[{"':
+        if text.startswith(("[", "{", '"')):
             raise UsageError(f"-P {pair}: this looks like JSON, but is none.") from None
         return text
+    except (ValueError, RecursionError):  # thousands of digits, or of brackets
+        raise UsageError(f"-P {pair[:60]}...: that is too much of a value.") from None
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise UsageError(f"-P {pair}: JSON has no NaN and no infinity.") from None
+    return value
 
 
 def parse_env(entries: tuple[str, ...]) -> dict[str, str]:
@@ -52,7 +59,8 @@ def parse_env(entries: tuple[str, ...]) -> dict[str, str]:
     for entry in entries:
         name, equals, value = entry.partition("=")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise UsageError(f"-e {entry}: give it as KEY=VALUE, or KEY for the host's value.")
+            # without the value, which may be a secret
+            raise UsageError(f"-e {name}: give it as KEY=VALUE, or KEY for the host's value.")
         if not equals:
             if name not in os.environ:
                 raise UsageError(f"-e {name}: the host has no variable of that name to pass on.")

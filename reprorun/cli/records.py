@@ -66,9 +66,9 @@ def _row(path: str, record: Record) -> tuple[str, ...]:
         printable(os.path.relpath(path)),
         record.status,
         "" if record.exit_code is None else str(record.exit_code),
-        record.created[:19].replace("T", " "),
+        printable(record.created[:19].replace("T", " ")),
         "" if record.seconds is None else duration(record.seconds),
-        _short(record.githash),
+        printable(_short(record.githash)),
         printable(shlex.join(record.argv)),
     )
 

@@ -102,7 +102,7 @@ def _file_line(log_dir: str, name: str, what: str) -> str:
 
 def _outputs(record: Record) -> list[str]:
     lines = [
-        f"{printable(output.path):<24} {size(output.size):>10}  sha256 {output.sha256[:12]}"
+        printable(f"{output.path:<24} {size(output.size):>10}  sha256 {output.sha256[:12]}")
         for output in record.outputs[:SHOWN]
     ]
     more = len(record.outputs) - SHOWN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 from reprorun.errors import ReprorunError
@@ -21,16 +22,15 @@ def printable_lines(text: str) -> str:
 
 def size(number: int) -> str:
     """A size in bytes, such as `1.5 MiB`."""
-    value = float(number)
-    unit = 0
-    while value >= 1024 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{number} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+    unit = min((number.bit_length() - 1) // 10, len(_UNITS) - 1) if number > 0 else 0
+    if number >> 80:  # nonsense in a record, and too large for a float
+        return f"{number >> 10 * unit} {_UNITS[unit]}"
+    return f"{number} B" if unit == 0 else f"{number / (1 << 10 * unit):.1f} {_UNITS[unit]}"
 
 
 def duration(seconds: float) -> str:
     """A time span, such as `3.2 s` or `1 h 02 min`."""
-    if seconds < 60:
+    if seconds < 60 or not math.isfinite(seconds):
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

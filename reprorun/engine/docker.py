@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import docker
@@ -153,17 +153,12 @@ class DockerEngine:
         with self._talking():
             self._client.start(container)
 
-    def attach(self, container: str) -> Iterator[tuple[Stream, bytes]]:
+    def attach(self, container: str) -> DockerOutput:
+        # docker-py's `attach` would do, but it asks for the container first and leaks its socket
         with self._talking():
             wanted = {"stdout": 1, "stderr": 1, "stream": 1}
             socket = self._client.attach_socket(container, params=wanted)
-        return self._frames(socket)
-
-    def _frames(self, socket: Any) -> Iterator[tuple[Stream, bytes]]:
-        # `attach` would do, but it asks for the container first and leaks the socket at the end
-        with self._talking(), closing(socket), closing(socket._response):
-            for number, data in frames_iter(socket, tty=False):
-                yield _STREAMS[number], data
+        return DockerOutput(socket, self._address)
 
     def wait(self, container: str) -> ContainerState:
         with self._talking():
@@ -214,6 +209,31 @@ class DockerEngine:
     def _talking(self, refusal: type[EngineError] = EngineError) -> Iterator[None]:
         with _translated(self._address, refusal):
             yield
+
+
+class DockerOutput:
+    """What a container prints, read from the socket that attaching to it opened."""
+
+    def __init__(self, socket: Any, address: str) -> None:
+        self._socket = socket
+        self._address = address
+        self._frames = frames_iter(socket, tty=False)
+
+    def __iter__(self) -> DockerOutput:
+        return self
+
+    def __next__(self) -> tuple[Stream, bytes]:
+        with _translated(self._address):
+            frame = next(self._frames, None)
+        if frame is None:
+            self.close()
+            raise StopIteration
+        number, data = frame
+        return _STREAMS[number], data
+
+    def close(self) -> None:
+        self._socket._response.close()
+        self._socket.close()
 
 
 # ---------------------------------------------------------------- docker's values and ours

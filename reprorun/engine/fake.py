@@ -81,6 +81,25 @@ class FakeProcess:
             raise Killed
 
 
+class FakeOutput:
+    """What a program says, from its queue."""
+
+    def __init__(self, pieces: queue.Queue[tuple[Stream, bytes] | None]) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> FakeOutput:
+        return self
+
+    def __next__(self) -> tuple[Stream, bytes]:
+        piece = self._pieces.get()
+        if piece is None:
+            raise StopIteration
+        return piece
+
+    def close(self) -> None:
+        pass
+
+
 class _Container:
     def __init__(self, spec: ContainerSpec, program: Program, base: Iterable[str]) -> None:
         self.process = FakeProcess(spec, base)
@@ -200,8 +219,8 @@ class FakeEngine:
         found.started = True
         found.thread.start()
 
-    def attach(self, container: str) -> Iterator[tuple[Stream, bytes]]:
-        return iter(self._get(container).process.output.get, None)
+    def attach(self, container: str) -> FakeOutput:
+        return FakeOutput(self._get(container).process.output)
 
     def wait(self, container: str) -> ContainerState:
         self._get(container).thread.join()

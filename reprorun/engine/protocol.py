@@ -16,6 +16,18 @@ Progress = Callable[[str], None]
 """Called with a line of text while an engine works."""
 
 
+class Output(Protocol):
+    """What a container prints, in pieces as they come; ends when it has exited."""
+
+    def __iter__(self) -> Iterator[tuple[Stream, bytes]]: ...
+
+    def __next__(self) -> tuple[Stream, bytes]: ...
+
+    def close(self) -> None:
+        """Listen no longer. It closes itself at the end."""
+        ...
+
+
 class Engine(Protocol):
     """A container engine.
 
@@ -47,8 +59,8 @@ class Engine(Protocol):
         """Start a created container."""
         ...
 
-    def attach(self, container: str) -> Iterator[tuple[Stream, bytes]]:
-        """What it prints from now on, in pieces as they come; ends when it has exited.
+    def attach(self, container: str) -> Output:
+        """What it prints from now on.
 
         The connection stands when this returns, so that attaching before `start` misses nothing.
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -120,6 +121,8 @@ def _write_packages(tar: _Tar, base: BaseImage, prefix: str) -> None:
             tar.link(target, os.readlink(path))
         elif inside.startswith("bin/"):
             tar.file(target, _with_shebang(path), 0o755)
+        elif inside.endswith(".dist-info/RECORD"):
+            tar.file(target, _without_script_digests(path))
         else:
             tar.copy(target, path)
 
@@ -139,6 +142,8 @@ def _for_python(inside: str, base: BaseImage) -> str:
     parts = inside.split("/")
     if parts[0] in ("lib", "lib64") and len(parts) > 2 and parts[1].startswith("python"):
         return "/".join(["lib", f"python{base.python_minor}", *parts[2:]])
+    if parts[:2] == ["include", "site"] and len(parts) > 3 and parts[2].startswith("python"):
+        return "/".join(["include", "site", f"python{base.python_minor}", *parts[3:]])
     return inside
 
 
@@ -147,11 +152,18 @@ def _with_shebang(path: str) -> bytes:
     with open(path, "rb") as file:
         content = file.read()
     first, newline, rest = content.partition(b"\n")
-    if not first.startswith(b"#!") or b"python" not in first + rest[:200]:
-        return content
-    if first.startswith(b"#!/bin/sh"):  # the form for interpreters with long or odd paths
+    if first == b"#!/bin/sh" and rest.startswith(b"'''exec' "):
+        # the form for interpreters with long or odd paths
         _, _, rest = rest.partition(b"\n' '''\n")
+    elif not (first.startswith(b"#!") and b"python" in first):
+        return content
     return b"#!" + f"{PREFIX}/bin/python".encode() + newline + rest
+
+
+def _without_script_digests(path: str) -> bytes:
+    """A RECORD without the digests of scripts, whose first lines named the host's Python."""
+    with open(path, "rb") as file:
+        return re.sub(rb"(?m)^((?:\.\./)+bin/[^,\n]+),[^\r\n]*", rb"\1,,", file.read())
 
 
 class _Tar:

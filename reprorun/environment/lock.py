@@ -63,12 +63,7 @@ def _recall(path: str, requirements: Requirements) -> Lock:
 
 
 def _utc(seconds: float) -> str:
-    moment = (
-        datetime.now(timezone.utc)
-        if seconds is None
-        else datetime.fromtimestamp(seconds, timezone.utc)
-    )
-    return moment.isoformat(timespec="seconds")
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
 
 
 def _key(
@@ -106,7 +101,7 @@ def _contents(path: str, seen: frozenset[str] = frozenset()) -> list[str]:
     for line in text.splitlines():
         included = _INCLUDE.match(line.strip())
         if included:
-            below = os.path.join(os.path.dirname(path), included[1])
+            below = os.path.normpath(os.path.join(os.path.dirname(path), included[1]))
             parts += _contents(below, seen | {path})
     return parts
 

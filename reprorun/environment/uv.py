@@ -19,7 +19,13 @@ def run_uv(arguments: list[str], *, offline: bool, cwd: str) -> str:
     """
     from uv import find_uv_bin
 
-    command = [find_uv_bin(), *arguments, "--quiet", "--no-progress", "--color", "never"]
+    try:
+        uv = find_uv_bin()
+    except FileNotFoundError as error:
+        raise LockFailed(
+            f"there is no uv ({error}). Install reprorun anew; it brings it."
+        ) from error
+    command = [uv, *arguments, "--quiet", "--no-progress", "--color", "never"]
     if offline:
         command.append("--offline")
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)

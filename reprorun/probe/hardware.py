@@ -33,7 +33,7 @@ def find_hardware() -> Hardware:
         machine=platform.machine(),
         cpu_model=cpu.get("model name", ""),
         cpu_count=len(os.sched_getaffinity(0)),
-        cpu_features=tuple(flag for flag in _TELLING if flag in flags),
+        cpu_features=tuple(flag for flag in (*_TELLING, *_TELLING_ARM) if flag in flags),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         gpus=_gpus(),
         gpu_driver=_gpu_driver(),

@@ -6,12 +6,12 @@ import os
 
 from reprorun.errors import UsageError
 from reprorun.files import digest_of, sha256_of
-from reprorun.model import LOG_DIR, WORKSPACE, Code, InputFile
+from reprorun.model import HOME, LOG_DIR, WORKSPACE, Code, InputFile
 
 # Mounting over these would break the container or its isolation.
 RESERVED = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/run", "/sbin"),
-    *("/sys", "/usr", "/var/run", WORKSPACE, LOG_DIR),
+    *("/sys", "/usr", "/var/run", WORKSPACE, LOG_DIR, HOME),
 )
 
 
@@ -24,8 +24,16 @@ def find_inputs(paths: tuple[str, ...], cwd: str, code: Code) -> tuple[InputFile
     Raises:
         UsageError: an input that is not there, or whose path the container needs for itself.
     """
-    named = tuple(_describe(os.path.join(cwd, path), path, code) for path in paths)
-    return named + _large_files(code, {entry.target for entry in named})
+    named = {}
+    for path in paths:
+        try:
+            entry = _describe(os.path.join(cwd, path), path, code)
+        except OSError as error:
+            raise UsageError(
+                f"--input {path}: {error.filename} can't be read: {error.strerror}."
+            ) from error
+        named[entry.target] = entry  # the same one twice is mounted once
+    return (*named.values(), *_large_files(code, set(named)))
 
 
 def _describe(path: str, typed: str, code: Code) -> InputFile:
@@ -33,6 +41,8 @@ def _describe(path: str, typed: str, code: Code) -> InputFile:
         raise UsageError(f"--input {typed}: there is no such file or directory.")
     path = os.path.realpath(path)
     target = _target(path, typed, code)
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        raise UsageError(f"--input {typed} is neither a file nor a directory.")
     if os.path.isfile(path):
         return InputFile(
             path=path, target=target, size=os.path.getsize(path), sha256=sha256_of(path)
@@ -44,21 +54,25 @@ def _target(path: str, typed: str, code: Code) -> str:
     inside = os.path.relpath(path, code.root)
     if inside == ".":
         raise UsageError(f"--input {typed} is the repository itself, which is archived anyway.")
-    if not inside.startswith("../"):
+    if inside != ".." and not inside.startswith("../"):
         return f"{WORKSPACE}/{inside}"
-    taken = [place for place in RESERVED if path == place or path.startswith(place + "/")]
-    if taken or path == "/":
+    taken = [place for place in RESERVED if _overlap(path, place)]
+    if taken or path == "/tmp":
         raise UsageError(
-            f"--input {typed}: the container has its own {taken[0] if taken else '/'}, so {path} "
+            f"--input {typed}: the container has its own {taken[0] if taken else path}, so {path} "
             "can't be shown at the same path there. Copy or bind it elsewhere, such as /data."
         )
     return path
 
 
+def _overlap(path: str, place: str) -> bool:
+    return path == os.path.commonpath((path, place)) or path.startswith(place + "/")
+
+
 def _describe_directory(path: str, target: str) -> InputFile:
     names = sorted(
         os.path.relpath(os.path.join(directory, name), path)
-        for directory, _, files in os.walk(path)
+        for directory, _, files in os.walk(path, onerror=_raise)
         for name in files
     )
     regular = [name for name in names if os.path.isfile(os.path.join(path, name))]
@@ -70,6 +84,10 @@ def _describe_directory(path: str, target: str) -> InputFile:
         sha256=digest_of(*parts),
         files=len(regular),
     )
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _large_files(code: Code, already: set[str]) -> tuple[InputFile, ...]:

@@ -47,9 +47,11 @@ def _is_file(code: Code, directory: str, name: str) -> bool:
 
 def _from_project(code: Code, directory: str) -> Requirements | None:
     source = os.path.normpath(os.path.join(directory, PROJECT))
-    project: dict[str, Any] | None = read_toml(os.path.join(code.root, source)).get("project")
+    project: Any = read_toml(os.path.join(code.root, source)).get("project")
     if project is None:
         return None
+    if not isinstance(project, dict) or not isinstance(project.get("dynamic", []), list):
+        raise UsageError(f"{source}: its [project] is not what a pyproject.toml holds there.")
     if "dependencies" in project.get("dynamic", ()):
         raise UsageError(
             f"{source}: its dependencies are dynamic, so they are known only by running its build, "

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any, Literal
 
@@ -57,8 +57,7 @@ def attend(
         EngineError: the engine stopped answering.
     """
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    with _signals_into(events):
-        pieces = engine.attach(container)
+    with _signals_into(events), closing(engine.attach(container)) as pieces:
         reader = _thread(events, lambda: _pump(pieces, output))
         _thread(events, lambda: events.put(("exited", _start_and_wait(engine, container))))
         meanwhile()

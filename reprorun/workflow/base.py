@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import closing
 
 import msgspec
 
@@ -75,15 +76,19 @@ def _known(ref: str, image: Image) -> BaseImage | None:
     try:
         with open(_cache_file(image), encoding="utf-8") as file:
             found = json.load(file)
-    except FileNotFoundError:
+        return _described(ref, image, found)
+    except (OSError, ValueError, KeyError, TypeError):  # another version wrote it, or it is damaged
         return None
-    return _described(ref, image, found)
 
 
 def _asked(ref: str, image: Image, engine: Engine) -> BaseImage:
     found = _ask(ref, image, engine)
+    try:
+        base = _described(ref, image, found)
+    except KeyError as error:
+        raise UsageError(f"the Python of the base image {ref} does not say its {error}.") from error
     files.write(_cache_file(image), json.dumps(found).encode())
-    return _described(ref, image, found)
+    return base
 
 
 def _cache_file(image: Image) -> str:
@@ -101,9 +106,9 @@ def _ask(ref: str, image: Image, engine: Engine) -> dict[str, str]:
     )
     container = engine.create(spec)
     try:
-        pieces = engine.attach(container)
-        engine.start(container)
-        printed = list(pieces)
+        with closing(engine.attach(container)) as pieces:
+            engine.start(container)
+            printed = list(pieces)
         code = engine.wait(container).exit_code
     finally:
         engine.remove(container)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Literal
 
@@ -78,7 +79,7 @@ def _uv() -> Check:
 def _cache() -> Check:
     try:
         path = files.cache_directory()
-        files.write(os.path.join(path, "doctor"), b"")
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         return Check(
             name="cache",
@@ -86,7 +87,6 @@ def _cache() -> Check:
             found=f"{error.filename}: {error.strerror}",
             mend="make it writable, or name another place in XDG_CACHE_HOME",
         )
-    os.unlink(os.path.join(path, "doctor"))
     return Check(name="cache", state="good", found=path)
 
 

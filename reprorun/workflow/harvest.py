@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from typing import Any
 
@@ -50,7 +51,8 @@ def roots_to_copy(changes: tuple[Change, ...], mounted: tuple[str, ...]) -> tupl
     changed in it. Mounted inputs are not outputs.
     """
     made = {c.path: c.kind for c in changes if c.kind != "deleted" and _is_below(c.path, WORKSPACE)}
-    holds_something = {os.path.dirname(path) for path in made}
+    # also what was deleted: where only that happened, the directory is no output as a whole
+    holds_something = {os.path.dirname(change.path) for change in changes}
     holds_mount = {path for path in made if any(_is_below(m, path) for m in mounted)}
     whole = {
         path
@@ -92,7 +94,7 @@ def take_guest_report(log_dir: str) -> GuestReport | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
             report = msgspec.json.decode(file.read(LONGEST_REPORT), type=GuestReport)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
         report = None
     with suppress(OSError):
         os.unlink(path)
@@ -110,7 +112,15 @@ def find_sub_records(log_dir: str) -> tuple[str, ...]:
 
 def _is_sub_record(path: str) -> bool:
     wanted = (store.METADATA_FILE, store.VARIANT_FILE)
-    return all(os.path.isfile(os.path.join(path, name)) for name in wanted)
+    return all(_is_regular(os.path.join(path, name)) for name in wanted)
+
+
+def _is_regular(path: str) -> bool:
+    """A link does not count: it was made in the container, and leads somewhere on the host."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def write_variant(log_dir: str, sub_records: tuple[str, ...], params: dict[str, Any]) -> None:

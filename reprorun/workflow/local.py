@@ -39,6 +39,7 @@ def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> i
         keeper.update(
             archive=archive,
             isolated=False,
+            network="host",
             host=find_hardware(),
             status="running",
             started=utc_now(),

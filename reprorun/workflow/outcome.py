@@ -47,16 +47,17 @@ def _why(code: int, ending: Ending, guest: GuestReport | None, limits: Limits) -
         return f"the engine could not run it: {ending.state.error}"
     if guest and guest.signal:
         return f"was killed by {guest.signal}"
-    if code > 128 and guest is None:
-        return f"was killed by {_signal_name(code - 128)}"
+    if guest is None and (name := _signal_name(code - 128)):
+        return f"was killed by {name}"
     return f"ended with exit code {code}"
 
 
-def _signal_name(number: int) -> str:
+def _signal_name(number: int) -> str | None:
+    """None where there is no such signal: 255 is what `sys.exit(-1)` gives."""
     try:
         return signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"
+        return None
 
 
 def network_advice(outcome: Outcome, network: Network, tail: str) -> str | None:

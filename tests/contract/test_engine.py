@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -42,9 +43,9 @@ def spec(kit: Kit, script: str, **changes: object) -> ContainerSpec:
 
 def run(engine: Engine, wanted: ContainerSpec) -> tuple[int | None, bytes, bytes]:
     container = engine.create(wanted)
-    pieces = engine.attach(container)
-    engine.start(container)
-    printed = list(pieces)
+    with closing(engine.attach(container)) as pieces:
+        engine.start(container)
+        printed = list(pieces)
     state = engine.wait(container)
     assert not state.running
     out = b"".join(data for stream, data in printed if stream == "stdout")
@@ -165,9 +166,9 @@ def test_stop_interrupts(kit: Kit) -> None:
 
 def test_stop_kills_what_ignores_the_interrupt(kit: Kit) -> None:
     container = kit.engine.create(spec(kit, "trap '' INT; echo ready; sleep 60"))
-    pieces = kit.engine.attach(container)
-    kit.engine.start(container)
-    assert next(pieces) == ("stdout", b"ready\n")
+    with closing(kit.engine.attach(container)) as pieces:
+        kit.engine.start(container)
+        assert next(pieces) == ("stdout", b"ready\n")
     kit.engine.stop(container, 1)
     assert kit.engine.wait(container).exit_code == 137
 
