@@ -73,11 +73,6 @@ pip_install() {
     rm -f "$log"
 }
 
-pip_install() {
-    quietly "pip install (is a package index reachable?)" \
-        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
-}
-
 # install_package EXTRA: the tools of the dev extra come in the versions, and with the hashes, of
 # requirements-dev.lock; a user gets what pyproject.toml allows.
 install_package() {
@@ -87,6 +82,7 @@ install_package() {
         quietly "making $VENV" "$PYTHON" -m venv --clear "$VENV"
     say "installing reprorun${extra:+[$extra]} into .venv"
     rm -f "$VENV/.stamp"
+    [[ $extra != dev ]] || pip_install --require-hashes --requirement "$ROOT/requirements-dev.lock"
     pip_install --editable "$ROOT${extra:+[$extra]}"
     stamp_for "$extra" >"$VENV/.stamp"
 }
