@@ -96,11 +96,13 @@ def _call(name: str, arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except ReprorunError as error:
+    except BrokenPipeError:
+        raise
+    except (ReprorunError, OSError) as error:
         from reprorun.cli.text import say_error
 
         say_error(error, verbose=any(word in ("-v", "--verbose") for word in arguments))
-        return error.exit_code
+        return error.exit_code if isinstance(error, ReprorunError) else ReprorunError.exit_code
     except (KeyboardInterrupt, click.Abort):
         print("reprorun: interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import click
@@ -105,6 +106,8 @@ def _execute(spec: Any, given: dict[str, Any]) -> int:
     from reprorun.store import record_text
     from reprorun.workflow.exec import execute
 
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the record has to say so
+        signal.signal(number, signal.default_int_handler)
     report = make_reporter(quiet=given["quiet"], verbose=given["verbose"], json=given["as_json"])
     try:
         finished = execute(spec, connect, report)

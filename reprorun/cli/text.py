@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import sys
 
-from reprorun.errors import ReprorunError
-
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -38,7 +36,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def say_error(error: ReprorunError, *, verbose: bool) -> None:
+def say_error(error: Exception, *, verbose: bool) -> None:
     """Print an error to stderr; with `verbose` also where it came from."""
     if verbose:
         import traceback
