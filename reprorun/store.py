@@ -35,7 +35,7 @@ OURS = PAYLOADS | frozenset(
 
 # What a name of a tar can do to a file system; anything else, such as a full disk, is an error.
 _CANT_BE_MADE = (
-    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY),
+    *(errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ),
 )
 

@@ -17,6 +17,7 @@ from reprorun.workflow.report import Reporter
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
+    from rich.text import Text
 
 NAME_WIDTH = 12
 
@@ -105,11 +106,11 @@ class Live(Quiet):
 
     def progress(self, text: str) -> None:
         if self._now:
-            self._now.update(f"{self._line(*self._step)} [dim]{_escape(text)}[/]")
+            self._now.update(self._line(*self._step).append(f" {printable(text)}", "dim"))
 
     def note(self, text: str) -> None:
         self._settle()
-        self._console.print(f"[yellow]{'note':<{NAME_WIDTH}}[/] {_escape(text)}")
+        self._console.print(self._line("note", text, "yellow"))
 
     def close(self) -> None:
         self._settle()
@@ -122,14 +123,10 @@ class Live(Quiet):
             self._console.print(self._line(*self._step))
             self._step = ("", "")
 
-    def _line(self, name: str, text: str) -> str:
-        return f"[bold cyan]{name:<{NAME_WIDTH}}[/] {_escape(text)}"
+    def _line(self, name: str, text: str, style: str = "bold cyan") -> Text:
+        from rich.text import Text  # not markup, which would obey brackets in the text
 
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(printable(text))
+        return Text.assemble((f"{name:<{NAME_WIDTH}}", style), " ", printable(text))
 
 
 def make_reporter(*, quiet: bool, verbose: bool, json: bool) -> Quiet:

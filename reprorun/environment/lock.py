@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import time
 from datetime import datetime, timezone
@@ -128,7 +129,8 @@ def _resolve(
             "--no-header",
             "--no-annotate",
         ]
-        arguments += for_image(base)
+        # or it would look for an interpreter of that version, and ask each one that it finds
+        arguments += ["--python", sys.executable, *for_image(base)]
         if as_of:
             arguments += ["--exclude-newer", as_of]
         # in the file's own directory, since `-e .` and local paths are relative to that

@@ -11,7 +11,7 @@ from datetime import datetime
 import reprorun
 from reprorun import files, store
 from reprorun.engine import Engine
-from reprorun.errors import UsageError
+from reprorun.errors import EngineError, UsageError
 from reprorun.experiment import dump_json
 from reprorun.experiment.archive import write_archive
 from reprorun.experiment.repository import LeftOut as TreeLeftOut
@@ -42,7 +42,7 @@ from reprorun.workflow.gather import (
     recall_environment,
 )
 from reprorun.workflow.harvest import bring_out, find_sub_records, take_guest_report, write_variant
-from reprorun.workflow.keeper import Keeper, utc_now
+from reprorun.workflow.keeper import Keeper, explain, utc_now
 from reprorun.workflow.outcome import judge, network_advice
 from reprorun.workflow.report import Reporter
 
@@ -139,14 +139,18 @@ def open_record(spec: RunSpec, sources: Sources, environment: Environment) -> Ke
 
     Raises:
         UsageError: the directory can't be made, or holds something.
+        EngineError: its disk is full.
     """
     path = _log_dir(spec)
     log_dir = store.use_log_dir(path) if spec.log_dir else store.claim_log_dir(path)
-    # first of all: it marks the directory as a log directory, which no other run archives
-    dump_json(os.path.join(log_dir, store.METADATA_FILE), sources.code.metadata)
-    for name, data in spec.payloads.items():
-        files.write(os.path.join(log_dir, name), data)
-    return Keeper(os.path.realpath(log_dir), _first_record(spec, sources, environment))
+    try:
+        # first of all: it marks the directory as a log directory, which no other run archives
+        dump_json(os.path.join(log_dir, store.METADATA_FILE), sources.code.metadata)
+        for name, data in spec.payloads.items():
+            files.write(os.path.join(log_dir, name), data)
+        return Keeper(os.path.realpath(log_dir), _first_record(spec, sources, environment))
+    except OSError as error:
+        raise EngineError(explain(error, log_dir)) from error
 
 
 def _first_record(spec: RunSpec, sources: Sources, environment: Environment) -> Record:
@@ -309,6 +313,7 @@ def _removed_after(engine: Engine, container: str, plan: Plan, report: Reporter)
 
 
 def _close_record(spec: RunSpec, outcome: Outcome, keeper: Keeper) -> Finished:
+    keeper.free_reserve()
     sub_records = find_sub_records(keeper.log_dir)
     write_variant(keeper.log_dir, sub_records, spec.params)
     outputs, odd = store.list_outputs(keeper.log_dir)

@@ -22,6 +22,7 @@ from reprorun.model import (
     RunSpec,
     Value,
 )
+from reprorun.plan import container_command
 from reprorun.probe.code import find_code
 from reprorun.probe.inputs import find_inputs
 from reprorun.probe.requirements import find_requirements
@@ -53,17 +54,32 @@ def gather_sources(spec: RunSpec) -> Sources:
     """Look at the launcher's code, its requirements and its inputs.
 
     Raises:
-        UsageError: something that was named is not there or can't be taken.
+        UsageError: something that was named is not there or can't be taken, or is not UTF-8.
     """
     code = find_code(spec.script, spec.cwd)
     requirements = find_requirements(code)
     inputs = find_inputs(spec.inputs, spec.cwd, code)
+    _refuse_what_engines_change(
+        *container_command(spec, code), code.workdir, *spec.env.values(), *(i.path for i in inputs)
+    )
     return Sources(
         code=code,
         requirements=requirements,
         inputs=inputs,
         notes=tuple(_notes(spec, code, requirements)),
     )
+
+
+def _refuse_what_engines_change(*words: str) -> None:
+    """Engines speak JSON: a byte that is no UTF-8 would reach the container as another."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"{word!r} is not UTF-8, and engines pass nothing else on unchanged. Rename it, "
+                "or hand it over in a file."
+            ) from error
 
 
 def _notes(spec: RunSpec, code: Code, requirements: Requirements) -> list[str]:
@@ -80,7 +96,7 @@ def _notes(spec: RunSpec, code: Code, requirements: Requirements) -> list[str]:
         )
     large = [entry for entry in code.left_out if entry.size is not None]
     if large:
-        names = ", ".join(f"{entry.path} ({entry.size or 0 >> 20} MiB)" for entry in large[:3])
+        names = ", ".join(f"{entry.path} ({(entry.size or 0) >> 20} MiB)" for entry in large[:3])
         more = f" and {len(large) - 3} more" if len(large) > 3 else ""
         notes.append(
             f"of 8 MiB or more, so not archived but mounted, and recorded by digest: {names}{more}"

@@ -12,7 +12,7 @@ import msgspec
 
 from reprorun import store
 from reprorun.engine import Engine
-from reprorun.errors import UsageError
+from reprorun.errors import EngineError, EngineUnavailable, UsageError
 from reprorun.experiment import dump_json
 from reprorun.model import WORKSPACE, Change, GuestReport, LeftOut, Mount
 
@@ -39,9 +39,23 @@ def bring_out(
     for path in roots_to_copy(changes, tuple(mount.target for mount in mounts)):
         _refuse_planted(root)
         os.makedirs(root, exist_ok=True)
-        with store.stream_tar(engine.copy_out(container, path)) as tar:
-            not_kept += store.extract(tar, root, os.path.dirname(_inside(path)))
+        not_kept += _copy_out(engine, container, path, root)
     return tuple(not_kept)
+
+
+def _copy_out(engine: Engine, container: str, path: str, root: str) -> list[LeftOut]:
+    """Copy one path. Engines hand out no sockets, and nothing whose name is not UTF-8."""
+    inside = _inside(path)
+    try:
+        with store.stream_tar(engine.copy_out(container, path)) as tar:
+            left_out = store.extract(tar, root, os.path.dirname(inside))
+    except EngineUnavailable:
+        raise
+    except EngineError as error:
+        return [LeftOut(path=inside, reason=str(error))]
+    if not left_out and not os.path.lexists(os.path.join(root, inside)):
+        return [LeftOut(path=inside, reason="not a regular file")]
+    return left_out
 
 
 def roots_to_copy(changes: tuple[Change, ...], mounted: tuple[str, ...]) -> tuple[str, ...]:

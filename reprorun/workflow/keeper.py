@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -13,6 +14,9 @@ import msgspec
 from reprorun import store
 from reprorun.errors import EngineError, ReprorunError
 from reprorun.model import Record
+
+RESERVE = 256 << 10  # bytes set aside, so that the last word fits on a disk that has become full
+_RESERVE_FILE = ".reprorun-reserve.tmp"  # a name that is no output and no part of the code
 
 
 def utc_now() -> str:
@@ -27,6 +31,8 @@ class Keeper:
         self.log_dir = log_dir
         self.record = record
         store.write_record(log_dir, record)
+        with open(self._reserve, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, RESERVE)
 
     def update(self, **fields: Any) -> None:
         """Change fields of the record and write it."""
@@ -40,6 +46,15 @@ class Keeper:
     def note(self, text: str) -> None:
         """Add what a reader should know; written with the next step."""
         self.remember(notes=(*self.record.notes, text))
+
+    def free_reserve(self) -> None:
+        """Give back what was set aside: the record's end is written now."""
+        with suppress(OSError):
+            os.unlink(self._reserve)
+
+    @property
+    def _reserve(self) -> str:
+        return os.path.join(self.log_dir, _RESERVE_FILE)
 
     @contextmanager
     def telling_failures(self) -> Iterator[None]:
@@ -57,7 +72,7 @@ class Keeper:
             self._end(status="failed", reason=str(error))
             raise
         except OSError as error:
-            failure = EngineError(_explain(error, self.log_dir))
+            failure = EngineError(explain(error, self.log_dir))
             self._end(status="failed", reason=str(failure))
             raise failure from error
         except BaseException as error:
@@ -65,12 +80,14 @@ class Keeper:
             raise
 
     def _end(self, **fields: Any) -> None:
+        self.free_reserve()
         with suppress(OSError):  # the error that is being told about is the one to hear of
             self.update(**fields, ended=utc_now())
 
 
-def _explain(error: OSError, log_dir: str) -> str:
-    where = error.filename or log_dir
+def explain(error: OSError, log_dir: str) -> str:
+    """What went wrong with which file, in one line; for a full disk also what to do."""
+    where = error.filename2 or error.filename or log_dir  # a rename has two
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {where} is full. Free some space, or name another with --log-dir."
     return f"{where}: {error.strerror or error}"

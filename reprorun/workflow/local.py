@@ -48,10 +48,11 @@ def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> i
             command,
             shell=True,
             cwd=spec.cwd,
-            env={**os.environ, **variables, **spec.env},
+            env={**os.environ, "PATH": _search_path(), **variables, **spec.env},
             check=False,
         )
         exit_code = done.returncode if done.returncode >= 0 else 128 - done.returncode
+        keeper.free_reserve()
         outputs, odd = store.list_outputs(keeper.log_dir)
         keeper.update(
             status="finished" if exit_code == 0 else "failed",
@@ -62,6 +63,11 @@ def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> i
             not_kept=odd,
         )
     return exit_code
+
+
+def _search_path() -> str:
+    """The launcher's own interpreter comes first: the record names it, and it has reprorun."""
+    return os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
 
 
 def _host() -> Environment:

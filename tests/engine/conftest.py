@@ -1,0 +1,135 @@
+"""The real engine: it has to be there, one cache serves all tests, and nothing of theirs stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from ..kit import BASE
+from .bench import Bench, chown_all, client, engine_address, ordinary_user
+
+OWN_REPOSITORIES = ("reprorun/environment", "reprorun/run")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.engine)
+
+
+class Session:
+    """What the tests share: an environment of variables, and the places where they make records."""
+
+    def __init__(self, cache: Path) -> None:
+        self.env = _clean_variables(cache)
+        self.places: list[Path] = []
+
+    def records(self) -> Iterator[dict[str, object]]:
+        """Every record that the tests have made."""
+        for place in self.places:
+            for path in place.rglob("run.json"):
+                try:
+                    yield json.loads(path.read_bytes())
+                except (OSError, ValueError):
+                    continue  # a test damaged it
+
+
+def _clean_variables(cache: Path) -> dict[str, str]:
+    """The user's variables without what would change a run; packages come from uv's own cache."""
+    strange = ("REPRORUN_", "GIT_", "PYTHON", "CUDA_")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(strange)}
+    for name in ("CI", "NO_COLOR", "FORCE_COLOR"):
+        env.pop(name, None)
+    wheels = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"
+    return {
+        "UV_CACHE_DIR": str(wheels),
+        **env,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "XDG_CACHE_HOME": str(cache),
+    }
+
+
+@pytest.fixture(scope="session")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """The session; afterwards images and containers are gone that it has made."""
+    with client() as engine:
+        try:
+            engine.images.get(BASE)
+        except docker.errors.ImageNotFound:
+            pytest.fail(f"the engine at {engine_address()} has no {BASE}: see scripts/base-image")
+        before = _own_tags(engine)
+        made = Session(tmp_path_factory.mktemp("cache"))
+        yield made
+        _remove_what_was_made(engine, made, before)
+
+
+def _own_tags(engine: docker.DockerClient) -> set[str]:
+    images = [image for name in OWN_REPOSITORIES for image in engine.images.list(name)]
+    return {tag for image in images for tag in image.tags}
+
+
+def _remove_what_was_made(engine: docker.DockerClient, made: Session, before: set[str]) -> None:
+    records = list(made.records())
+    left = {}
+    for record in records:
+        wanted = {"label": f"reprorun.run={record['id']}"}
+        for container in engine.containers.list(all=True, filters=wanted):
+            left[container.name] = record["argv"]
+            container.remove(force=True)
+    runs = {str(record["image"]) for record in records}
+    digests = {str(record["environment_digest"]).removeprefix("sha256:") for record in records}
+    environments = {f"reprorun/environment:{digest[:24]}" for digest in digests}
+    for tags in (runs, environments):  # in this order: one is made from the other
+        for tag in (tags & _own_tags(engine)) - before:
+            engine.images.remove(tag, force=True)
+    assert not left, f"containers were left behind by {left}"
+
+
+@pytest.fixture
+def bench(session: Session, tmp_path: Path) -> Bench:
+    """An empty directory to make a repository of."""
+    session.places.append(tmp_path)
+    return _bench(session, tmp_path)
+
+
+@pytest.fixture
+def user_bench(session: Session) -> Iterator[Bench]:
+    """The same for somebody who is not root, with a home and a cache of their own."""
+    place = Path(tempfile.mkdtemp(prefix="reprorun-test-"))
+    user = ordinary_user(may_use_engine=True)
+    try:
+        place.chmod(0o755)
+        made = _bench(session, place)
+        made.user = user
+        for name in ("home", "cache"):
+            (place / name).mkdir()
+        made.env.update(HOME=str(place / "home"), XDG_CACHE_HOME=str(place / "cache"))
+        chown_all(place, user)
+        yield made
+        _keep_identities(session, place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _keep_identities(session: Session, place: Path) -> None:
+    """The records go with the directory; what they say about the engine is needed at the end."""
+    kept = Path(session.env["XDG_CACHE_HOME"]) / "records" / place.name
+    for number, path in enumerate(sorted(place.rglob("run.json"))):
+        (kept / str(number)).mkdir(parents=True)
+        shutil.copy(path, kept / str(number))
+    session.places.append(kept)
+
+
+def _bench(session: Session, place: Path) -> Bench:
+    root, records = place / "project", place / "records"
+    root.mkdir()
+    records.mkdir()
+    return Bench(root, records, dict(session.env))

@@ -1,0 +1,308 @@
+"""Every way a run can end: what the command returns, what the record says, what is kept."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reprorun.model import Record
+
+from .bench import CHECKOUT, REPRORUN, Bench, Done, containers_of, one_message
+from .complete import assert_valid
+from .proxy import proxy
+
+WAITS = """
+import sys, time
+print("ready", flush=True)
+try:
+    time.sleep(100)
+finally:
+    open("left.txt", "w").write("cleaned up")
+    print("cleaned", flush=True)
+"""
+IGNORES = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+open("left.txt", "w").write("half done")
+print("ready", flush=True)
+time.sleep(100)
+"""
+
+
+@pytest.fixture
+def script(bench: Bench) -> Callable[[str], Bench]:
+    """Makes a repository with one script in it."""
+
+    def make(text: str) -> Bench:
+        bench.write({"train.py": text})
+        bench.commit()
+        return bench
+
+    return make
+
+
+Script = Callable[[str], Bench]
+
+
+def ended(done: Done, code: int, status: str) -> Record:
+    """The record of a run that did not finish; its container is gone."""
+    assert done.code == code, done.err
+    assert str(CHECKOUT / "reprorun") not in done.err  # no traceback of ours
+    record = done.record
+    assert (record.status, record.exit_code) == (status, code)
+    assert record.reason
+    assert f"{record.reason} (exit code {code})" in done.err
+    assert record.ended is not None
+    assert_valid(done.log_dir)
+    assert containers_of(record.id) == []
+    return record
+
+
+# ---------------------------------------------------------------- by itself
+
+
+def test_the_exit_code_is_the_experiments(script: Script) -> None:
+    text = "import sys\nopen('left.txt', 'w').write('kept')\nprint('before')\nsys.exit(3)\n"
+    done = script(text).exec("train.py")
+    record = ended(done, 3, "failed")
+    assert record.reason == "ended with exit code 3"
+    assert done.out == "before\n"
+    assert (done.log_dir / "outputs/left.txt").read_text() == "kept"
+
+
+def test_an_exception_is_shown_as_python_shows_it(script: Script) -> None:
+    done = script("def f():\n    raise ValueError('no such luck')\nf()\n").exec("train.py", flags=["-q"])
+    assert done.code == 1
+    assert done.err.endswith("ValueError: no such luck\n")
+    assert 'File "/workspace/train.py", line 2, in f' in done.err
+    assert done.console == done.err.encode()
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGSEGV, 139), (signal.SIGKILL, 137), (signal.SIGABRT, 134), (signal.SIGTERM, 143)],
+)
+def test_a_script_that_a_signal_kills(script: Script, number: signal.Signals, code: int) -> None:
+    text = (
+        "import os\nopen('left.txt', 'w').write('kept')\n"
+        f"print('before', flush=True)\nos.kill(os.getpid(), {int(number)})\n"
+    )
+    done = script(text).exec("train.py")
+    record = ended(done, code, "failed")
+    assert record.reason == f"was killed by {number.name}"
+    assert done.console == b"before\n"
+    assert (done.log_dir / "outputs/left.txt").read_text() == "kept"
+
+
+def test_a_script_that_kills_everything_it_can(script: Script) -> None:
+    text = "import os, time\nopen('left.txt', 'w').write('kept')\nos.kill(-1, 9)\ntime.sleep(9)\n"
+    done = script(text).exec("train.py")
+    record = ended(done, 137, "failed")
+    assert record.reason == "was killed by SIGKILL"
+    assert (done.log_dir / "outputs/left.txt").read_text() == "kept"  # brought out by the host
+
+
+def test_a_script_that_runs_out_of_memory(script: Script) -> None:
+    text = (
+        "import os\nopen('left.txt', 'w').write('kept')\n"
+        "print('before', flush=True)\nx = [bytes(1 << 20) for _ in range(400)]\n"
+        "y = b''.join(bytes([n % 251]) * (1 << 20) for n in range(400))\n"
+    )
+    done = script(text).exec("train.py", flags=["--memory", "64m"])
+    record = ended(done, 137, "failed")
+    assert record.reason == (
+        "ran out of memory: it used the limit of 64 MiB (--memory), and the kernel killed it"
+    )
+    assert record.limits.memory == 64 << 20
+    assert done.console == b"before\n"
+    assert (done.log_dir / "outputs/left.txt").read_text() == "kept"
+
+
+def test_a_child_that_runs_out_of_memory(script: Script) -> None:
+    hog = "x = b'x' * (400 << 20)"
+    text = f"import subprocess, sys\nsys.exit(subprocess.run([sys.executable, '-c', {hog!r}]).returncode != -9)\n"
+    done = script(text).exec("train.py", flags=["--memory", "64m"])
+    # the experiment went on without it and says that all is well: so does the record
+    assert (done.code, done.record.status) == (0, "finished"), done.err
+
+
+def test_a_time_limit(script: Script) -> None:
+    began = time.monotonic()
+    done = script(WAITS).exec("train.py", flags=["--timeout", "1s"])
+    assert time.monotonic() - began < 10
+    record = ended(done, 124, "failed")
+    assert record.reason == "exceeded its time limit of 1 s (--timeout)"
+    assert done.out == "ready\ncleaned\n"
+    assert b"KeyboardInterrupt\n" in done.console
+    assert (done.log_dir / "outputs/left.txt").read_text() == "cleaned up"
+    assert record.seconds is not None
+    assert 0.3 < record.seconds < 5  # the clock runs from before the engine starts it
+
+
+def test_background_processes_do_not_outlive_the_script(script: Script) -> None:
+    text = "import subprocess\nsubprocess.Popen(['sleep', '100'])\nprint('done')\n"
+    began = time.monotonic()
+    done = script(text).exec("train.py")
+    assert (done.code, done.out) == (0, "done\n")
+    assert time.monotonic() - began < 15
+    assert containers_of(done.record.id) == []
+
+
+# ---------------------------------------------------------------- by the user
+
+
+def until_ready(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+
+
+def finish(process: subprocess.Popen[bytes], log_dir: Path) -> Done:
+    out, err = process.communicate(timeout=60)
+    return Done(process.returncode, out.decode(), err.decode(), log_dir)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_lets_the_script_clean_up(script: Script, number: signal.Signals) -> None:
+    process, log_dir = script(WAITS).start("train.py")
+    until_ready(process)
+    began = time.monotonic()
+    process.send_signal(number)
+    done = finish(process, log_dir)
+    assert time.monotonic() - began < 8
+    assert done.code in (130, 128 + number)
+    record = ended(done, done.code, "interrupted")
+    assert "interrupted" in (record.reason or "")
+    assert done.out == "cleaned\n"
+    lines = done.console.splitlines()  # the engine does not say which stream was written first
+    assert lines[0] == b"ready"
+    assert {b"cleaned", b"KeyboardInterrupt"} < set(lines)
+    assert (log_dir / "outputs/left.txt").read_text() == "cleaned up"
+    assert "Ctrl-C again kills it" in done.err
+
+
+def test_a_second_interrupt_kills(script: Script) -> None:
+    process, log_dir = script(IGNORES).start("train.py")
+    until_ready(process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    assert store_status(log_dir) == "running"
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    done = finish(process, log_dir)
+    assert time.monotonic() - began < 5
+    ended(done, 130, "interrupted")
+    assert "killing it" in done.err
+    assert (log_dir / "outputs/left.txt").read_text() == "half done"
+
+
+def store_status(log_dir: Path) -> str:
+    from reprorun.store import read_record
+
+    return read_record(str(log_dir)).status
+
+
+def test_ctrl_c_on_a_terminal(script: Script) -> None:
+    bench = script(WAITS)
+    log_dir = bench.new_log_dir()
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(bench.root)
+        words = [REPRORUN, "exec", "--log-dir", str(log_dir), "train.py"]
+        os.execve(REPRORUN, words, {**bench.env, "TERM": "xterm", "COLUMNS": "200"})
+    shown = read_terminal(terminal, until=b"ready")
+    os.write(terminal, b"\x03")
+    shown += read_terminal(terminal)
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 130
+    text = shown.decode(errors="replace")
+    assert "\x1b[" in text  # live, in colour
+    for step in ("code", "running", "interrupted", "record"):
+        assert step in text, step
+    assert store_status(log_dir) == "interrupted"
+    assert (log_dir / "outputs/left.txt").read_text() == "cleaned up"
+
+
+def read_terminal(terminal: int, until: bytes | None = None) -> bytes:
+    """What a terminal shows until some text, or until nobody writes to it any more."""
+    shown = b""
+    while until is None or until not in shown:
+        assert select.select([terminal], [], [], 60)[0], shown
+        try:
+            piece = os.read(terminal, 1 << 16)
+        except OSError:  # the other side is closed
+            piece = b""
+        if not piece:
+            assert until is None, shown
+            break
+        shown += piece
+    return shown
+
+
+def test_an_interrupt_while_the_image_is_built(script: Script, tmp_path: Path) -> None:
+    bench = script("print('never')\n")
+    with proxy(tmp_path, hold="/build?") as engine:
+        bench.env["DOCKER_HOST"] = engine.address
+        process, log_dir = bench.start("train.py")
+        assert engine.held.wait(60)
+        process.send_signal(signal.SIGINT)
+        done = finish(process, log_dir)
+    assert (done.code, done.out) == (130, "")
+    assert "Traceback" not in done.err
+    assert done.record.status == "interrupted"
+    assert done.record.ended is not None
+    assert containers_of(done.record.id) == []
+
+
+# ---------------------------------------------------------------- by the engine
+
+
+def test_a_build_that_the_engine_refuses(script: Script, tmp_path: Path) -> None:
+    bench = script("print('first')\n")
+    assert bench.exec("train.py").code == 0  # an older image is there now
+    bench.write({"train.py": "print('second')\n"})
+    with proxy(tmp_path, refuse="/build?") as engine:
+        done = bench.exec("train.py", env={"DOCKER_HOST": engine.address})
+    assert (done.code, done.out) == (125, "")
+    assert "the engine refuses on purpose" in one_message(done.err)
+    assert not [line for line in engine.requests if "/containers/" in line]
+    record = done.record
+    assert record.status == "failed"
+    assert "the engine refuses on purpose" in (record.reason or "")
+    assert record.exit_code is None
+    assert_valid(done.log_dir)
+
+
+def test_a_container_that_the_engine_refuses(script: Script, tmp_path: Path) -> None:
+    bench = script("print('never')\n")
+    with proxy(tmp_path, refuse="/start") as engine:
+        done = bench.exec("train.py", env={"DOCKER_HOST": engine.address})
+    assert (done.code, done.out) == (125, "")
+    assert "the engine refuses on purpose" in one_message(done.err)
+    assert done.record.status == "failed"
+    assert containers_of(done.record.id) == []
+
+
+def test_an_engine_that_goes_away(script: Script, tmp_path: Path) -> None:
+    bench = script("import time\nprint('ready', flush=True)\ntime.sleep(3)\n")
+    with proxy(tmp_path, cut="/wait") as engine:
+        done = bench.exec("train.py", env={"DOCKER_HOST": engine.address})
+    try:
+        assert done.code == 125
+        one_message(done.err)
+        record = done.record
+        assert record.status == "failed"
+        assert record.reason
+        assert_valid(done.log_dir)
+    finally:
+        for container in containers_of(done.record.id):
+            container.remove(force=True)

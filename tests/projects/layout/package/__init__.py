@@ -1,0 +1,3 @@
+"""A package of the repository."""
+
+from .inner import NAME as NAME

@@ -1,0 +1,3 @@
+"""A module in the launcher's own directory."""
+
+NAME = "near"

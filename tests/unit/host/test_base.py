@@ -1,0 +1,111 @@
+"""The base image: asked once for its Python, remembered, and not trusted to answer sensibly."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reprorun import files
+from reprorun.engine.fake import FakeEngine, FakeProcess
+from reprorun.errors import ImageMissing, UsageError
+from reprorun.model import BaseImage, RunSpec
+from reprorun.workflow.base import base_reference, find_base, recall_base
+from reprorun.workflow.report import Silent
+
+from ...kit import FAKE_BASE
+
+ANSWER = {
+    "python": "3.11.2",
+    "executable": "/usr/bin/python3.11",
+    "machine": "x86_64",
+    "libc": "glibc 2.36",
+    "path": "/usr/bin:/bin",
+}
+
+
+def spec(**fields: Any) -> RunSpec:
+    return RunSpec(script="x.py", cwd="/", base_image=fields.pop("base_image", "base:1"), **fields)
+
+
+def engine(said: Any = ANSWER, code: int = 0) -> FakeEngine:
+    def answer(process: FakeProcess) -> int:
+        process.say(said if isinstance(said, str) else json.dumps(said))
+        return code
+
+    return FakeEngine(images={"base:1": FAKE_BASE}, programs={"/bin/sh": answer})
+
+
+def find(engine: FakeEngine, **fields: Any) -> BaseImage:
+    return find_base(spec(**fields), engine, Silent())
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"base_image": "a:1"}, "a:1"),
+        ({"base_image": None, "python": "3.12"}, "python:3.12-slim"),
+        ({"base_image": None}, f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"),
+    ],
+)
+def test_references(fields: dict[str, Any], wanted: str) -> None:
+    assert base_reference(spec(**fields)) == wanted
+
+
+def test_it_is_asked_once() -> None:
+    fake = engine()
+    assert recall_base(spec(), fake) is None
+    found = find(fake)
+    assert (found.python, found.python_minor, found.libc) == ("3.11.2", "3.11", "glibc 2.36")
+    assert found.digest.startswith("sha256:")
+    assert find(fake) == found == recall_base(spec(), fake)
+    assert len(fake.specs) == 1
+    assert fake.containers == {}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"python": "3.11.2"}', "null"])
+def test_an_answer_that_was_kept_badly_is_asked_for_again(text: str) -> None:
+    fake = engine()
+    find(fake)
+    (name,) = os.listdir(files.cache_directory("bases"))
+    Path(files.cache_directory("bases"), name).write_text(text)
+    assert find(fake).python == "3.11.2"
+    assert len(fake.specs) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "message"),
+    [
+        ("sh: 1: exec: : not found\n", 127, r"has no usable Python \(sh: 1: exec"),
+        ("", 126, r"has no usable Python \(exit code 126\)"),
+        ("hello\n", 0, "answers oddly"),
+        ('{"python": 3}', 0, "answers oddly"),
+        ('{"python": "3.11.2"}', 0, "does not say its 'executable'"),
+        ({**ANSWER, "python": "3.7.1"}, 0, "has Python 3.7.1; reprorun needs 3.8 or later"),
+        ({**ANSWER, "python": "2.7.18"}, 0, "has Python 2.7.18"),
+    ],
+)
+def test_a_python_that_will_not_do(said: Any, code: int, message: str) -> None:
+    fake = engine(said, code)
+    with pytest.raises(UsageError, match=message):
+        find(fake)
+    assert fake.containers == {}
+
+
+def test_what_was_asked_for_must_be_what_is_there() -> None:
+    assert find(engine(), python="3.11").python == "3.11.2"
+    with pytest.raises(UsageError, match=r"--python 3\.1 was asked for"):
+        find(engine(), python="3.1")
+    with pytest.raises(UsageError, match="was pickled by Python 3"):
+        find(engine(), python="3.12", same_python=True)
+
+
+def test_offline_nothing_is_pulled() -> None:
+    fake = FakeEngine(pullable={"base:1": FAKE_BASE})
+    with pytest.raises(ImageMissing, match="--offline"):
+        find(fake, offline=True)
+    assert fake.images == {}
