@@ -303,7 +303,11 @@ def _is_inside(path: str, directory: str) -> bool:
 
 def _write_file(source: IO[bytes], target: str, mode: int) -> None:
     with open(target, "xb") as file:
-        shutil.copyfileobj(source, file)
+        try:
+            shutil.copyfileobj(source, file)
+        except BaseException:
+            os.unlink(target)  # half a file would be taken for an output
+            raise
     os.chmod(target, mode)
 
 

@@ -103,11 +103,13 @@ def _dry_run(spec: Any, as_json: bool) -> int:
 def _execute(spec: Any, given: dict[str, Any]) -> int:
     from reprorun.cli.report import make_reporter
     from reprorun.engine import connect
+    from reprorun.errors import UsageError
     from reprorun.store import record_text
     from reprorun.workflow.exec import execute
 
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the record has to say so
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, signal.default_int_handler)
     report = make_reporter(quiet=given["quiet"], verbose=given["verbose"], json=given["as_json"])
     try:
         finished = execute(spec, connect, report)
@@ -116,6 +118,8 @@ def _execute(spec: Any, given: dict[str, Any]) -> int:
         report.close()
     if given["as_json"]:
         click.echo(record_text(finished.record), nl=False)
+    if finished.error:
+        raise UsageError(finished.error)
     return int(finished.exit_code)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -23,7 +24,7 @@ NAME_WIDTH = 12
 
 
 class Output:
-    """Passes the experiment's output on. A reader that has gone does not end the experiment."""
+    """Passes the experiment's output on, as long as somebody takes it; the experiment goes on."""
 
     def __init__(self, *, to_stderr: bool = False) -> None:
         out = sys.stderr if to_stderr else sys.stdout
@@ -37,7 +38,7 @@ class Output:
         try:
             target.write(data)
             target.flush()
-        except BrokenPipeError:
+        except OSError:  # a reader that has gone, a terminal that is closed, a full disk
             del self._targets[stream]
             os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
 
@@ -129,16 +130,42 @@ class Live(Quiet):
         return Text.assemble((f"{name:<{NAME_WIDTH}}", style), " ", printable(text))
 
 
+class Steady(Quiet):
+    """Another reporter, but one that falls silent when nobody can hear it; the run goes on."""
+
+    def __init__(self, output: Output, speaker: Quiet) -> None:
+        super().__init__(output)
+        self._speaker = speaker
+
+    def step(self, name: str, text: str) -> None:
+        self._try(lambda: self._speaker.step(name, text))
+
+    def progress(self, text: str) -> None:
+        self._try(lambda: self._speaker.progress(text))
+
+    def note(self, text: str) -> None:
+        self._try(lambda: self._speaker.note(text))
+
+    def close(self) -> None:
+        self._try(self._speaker.close)
+
+    def _try(self, speak: Callable[[], None]) -> None:
+        try:
+            speak()
+        except OSError:
+            self._speaker = Quiet(self._output)
+
+
 def make_reporter(*, quiet: bool, verbose: bool, json: bool) -> Quiet:
     """The reporter for this terminal, or for a file or pipe in its place."""
     output = Output(to_stderr=json)
     if quiet:
         return Quiet(output)
     if verbose or not sys.stderr.isatty() or os.environ.get("CI"):
-        return Plain(output, verbose=verbose)
+        return Steady(output, Plain(output, verbose=verbose))
     from rich.console import Console
 
-    return Live(output, Console(stderr=True, highlight=False, soft_wrap=True))
+    return Steady(output, Live(output, Console(stderr=True, highlight=False, soft_wrap=True)))
 
 
 _: type[Reporter] = Quiet  # checked by mypy: every reporter is a Reporter

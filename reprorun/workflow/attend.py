@@ -11,13 +11,14 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
 from typing import Any, Literal
 
 from reprorun.engine import Engine
 from reprorun.engine.protocol import Stream
+from reprorun.errors import EngineError, EngineUnavailable
 from reprorun.model import ContainerState, Value
 from reprorun.workflow.report import Reporter
 
@@ -35,6 +36,7 @@ class Ending(Value, frozen=True, kw_only=True):
 
     state: ContainerState
     cause: Cause
+    heard_all: bool = True  # its whole output has come
 
 
 def attend(
@@ -58,12 +60,25 @@ def attend(
     """
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     with _signals_into(events), closing(engine.attach(container)) as pieces:
-        reader = _thread(events, lambda: _pump(pieces, output))
+        heard_all = threading.Event()
+        reader = _thread(events, lambda: _pump(pieces, output, heard_all))
         _thread(events, lambda: events.put(("exited", _start_and_wait(engine, container))))
-        meanwhile()
-        ending = _until_exited(engine, container, events, report, timeout)
+        try:
+            meanwhile()
+            state, cause = _until_exited(engine, container, events, report, timeout)
+        except EngineUnavailable:
+            raise  # the container may well go on, and be found again
+        except BaseException:
+            _kill_anyhow(engine, container)
+            raise
         reader.join(DRAIN)
-    return ending
+        return Ending(state=state, cause=cause, heard_all=heard_all.is_set())
+
+
+def _kill_anyhow(engine: Engine, container: str) -> None:
+    """Let nothing go on unattended."""
+    with suppress(EngineError):
+        engine.kill(container)
 
 
 def _start_and_wait(engine: Engine, container: str) -> ContainerState:
@@ -77,7 +92,7 @@ def _until_exited(
     events: queue.SimpleQueue[Event],
     report: Reporter,
     timeout: float | None,
-) -> Ending:
+) -> tuple[ContainerState, Cause]:
     deadline = None if timeout is None else time.monotonic() + timeout
     cause: Cause = "exited"
     while True:
@@ -91,7 +106,7 @@ def _until_exited(
             _thread(events, lambda: engine.stop(container, GRACE))
             continue
         if kind == "exited":
-            return Ending(state=value, cause=cause)
+            return value, cause
         if kind == "failed":
             raise value
         if cause == "interrupted":
@@ -107,9 +122,16 @@ def _left(deadline: float | None) -> float:
     return math.inf if deadline is None else max(0.0, deadline - time.monotonic())
 
 
-def _pump(pieces: Iterator[tuple[Stream, bytes]], output: Callable[[Stream, bytes], None]) -> None:
-    for stream, data in pieces:
-        output(stream, data)
+def _pump(
+    pieces: Iterable[tuple[Stream, bytes]],
+    output: Callable[[Stream, bytes], None],
+    heard_all: threading.Event,
+) -> None:
+    """Hand on what is printed. Where that breaks off, the experiment goes on all the same."""
+    with suppress(EngineError):
+        for stream, data in pieces:
+            output(stream, data)
+        heard_all.set()
 
 
 def _thread(events: queue.SimpleQueue[Event], work: Callable[[], object]) -> threading.Thread:
@@ -136,7 +158,9 @@ def _signals_into(events: queue.SimpleQueue[Event]) -> Iterator[None]:
     def on_signal(number: int, frame: FrameType | None) -> None:
         events.put(("signal", number))
 
-    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    # what whoever started us has set to be ignored, such as a hang-up under nohup, stays ignored
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in heeded}
     try:
         yield
     finally:

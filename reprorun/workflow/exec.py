@@ -11,12 +11,13 @@ from datetime import datetime
 import reprorun
 from reprorun import files, store
 from reprorun.engine import Engine
-from reprorun.errors import EngineError, UsageError
+from reprorun.errors import EngineError, EngineUnavailable, UsageError
 from reprorun.experiment import dump_json
 from reprorun.experiment.archive import write_archive
 from reprorun.experiment.repository import LeftOut as TreeLeftOut
 from reprorun.experiment.repository import RepositoryError, Tree
 from reprorun.model import (
+    WORKSPACE,
     Archive,
     Code,
     EngineUsed,
@@ -55,7 +56,8 @@ class Finished(Value, frozen=True, kw_only=True):
 
     record: Record
     log_dir: str
-    exit_code: int
+    exit_code: int  # the command's; not the experiment's where there is an error
+    error: str | None = None  # a mistake of the user that showed only in the end
 
 
 def execute(spec: RunSpec, connect: Connect, report: Reporter) -> Finished:
@@ -255,33 +257,70 @@ def _build(
 def _run(
     plan: Plan, environment: Environment, engine: Engine, keeper: Keeper, report: Reporter
 ) -> Outcome:
-    limits, network = plan.container.limits, plan.container.network
     report.step("running", shlex.join(plan.container.command))
     container = engine.create(plan.container)
-    with _removed_after(engine, container, plan, report):
+    try:
         keeper.update(status="running", started=utc_now())
-        with Console(keeper.log_dir, report) as console:
-            ending = attend(
-                engine,
-                container,
-                console.write,
-                report,
-                timeout=limits.timeout,
-                meanwhile=lambda: _write_texts(plan, environment, keeper),
-            )
-        keeper.remember(ended=utc_now())
-        guest = take_guest_report(keeper.log_dir)
-        outcome = judge(ending, guest, limits)
-        for note in (console.failure, network_advice(outcome, network, console.tail)):
-            if note:
-                keeper.note(note)
-                report.note(note)
-        if guest and guest.outputs_kept:
-            keeper.remember(not_kept=guest.not_kept)
-        else:
-            mounts = plan.container.mounts
-            keeper.remember(not_kept=bring_out(engine, container, mounts, keeper.log_dir))
+        outcome, notes = _until_it_ends(plan, environment, engine, container, keeper, report)
+    except EngineUnavailable:
+        raise  # the container may well go on, and be found again
+    except BaseException:
+        _remove(engine, container, report)
+        raise
+    for note in notes:
+        keeper.note(note)
+        report.note(note)
+    _write_outcome(outcome, keeper)
+    with _kept_if_not_harvested(plan):
+        _harvest(plan, outcome, engine, container, keeper)
+    _remove(engine, container, report)
     return outcome
+
+
+def _until_it_ends(
+    plan: Plan,
+    environment: Environment,
+    engine: Engine,
+    container: str,
+    keeper: Keeper,
+    report: Reporter,
+) -> tuple[Outcome, list[str]]:
+    """How the run ended, and what there is to be said about it."""
+    limits, network = plan.container.limits, plan.container.network
+    with Console(keeper.log_dir, report) as console:
+        ending = attend(
+            engine,
+            container,
+            console.write,
+            report,
+            timeout=limits.timeout,
+            meanwhile=lambda: _write_texts(plan, environment, keeper),
+        )
+        cut_off = None if ending.heard_all else f"{store.CONSOLE_FILE} is incomplete: cut off"
+    outcome = judge(ending, take_guest_report(keeper.log_dir), limits)
+    notes = (console.failure, cut_off, network_advice(outcome, network, console.tail))
+    return outcome, [note for note in notes if note]
+
+
+def _write_outcome(outcome: Outcome, keeper: Keeper) -> None:
+    """Put on disk how it ended, before anything else can fail."""
+    guest = outcome.guest
+    keeper.remember(ended=utc_now())
+    keeper.update(
+        status=outcome.status,
+        exit_code=outcome.exit_code,
+        reason=outcome.reason,
+        seconds=round(guest.seconds, 6) if guest else _elapsed(keeper.record),
+        peak_memory=guest.peak_memory if guest else None,
+    )
+
+
+def _harvest(plan: Plan, outcome: Outcome, engine: Engine, container: str, keeper: Keeper) -> None:
+    if outcome.guest and outcome.guest.outputs_kept:
+        keeper.remember(not_kept=outcome.guest.not_kept)
+    else:
+        mounts = plan.container.mounts
+        keeper.remember(not_kept=bring_out(engine, container, mounts, keeper.log_dir))
 
 
 def _write_texts(plan: Plan, environment: Environment, keeper: Keeper) -> None:
@@ -296,17 +335,24 @@ def _write_texts(plan: Plan, environment: Environment, keeper: Keeper) -> None:
 
 
 @contextmanager
-def _removed_after(engine: Engine, container: str, plan: Plan, report: Reporter) -> Iterator[None]:
-    """Remove the container in the end, unless what it made could not be written to the disk."""
+def _kept_if_not_harvested(plan: Plan) -> Iterator[None]:
+    """A container whose outputs could not be brought out is their only copy: say where it is."""
     try:
         yield
-    except OSError:
-        report.note(f"the container {plan.container.name} is kept, with all that it made")
-        raise
-    except BaseException:
+    except (OSError, EngineError, UsageError) as error:
+        name = plan.container.name
+        what = explain(error, name) if isinstance(error, OSError) else str(error)
+        raise EngineError(
+            f"the outputs could not be brought out: {what}\n"
+            f"The container is kept with all that it made: `docker cp {name}:{WORKSPACE} .`"
+        ) from error
+
+
+def _remove(engine: Engine, container: str, report: Reporter) -> None:
+    try:
         engine.remove(container)
-        raise
-    engine.remove(container)
+    except EngineError as error:
+        report.note(f"the container could not be removed: {error}")
 
 
 # ---------------------------------------------------------------- the record's end
@@ -317,20 +363,14 @@ def _close_record(spec: RunSpec, outcome: Outcome, keeper: Keeper) -> Finished:
     sub_records = find_sub_records(keeper.log_dir)
     write_variant(keeper.log_dir, sub_records, spec.params)
     outputs, odd = store.list_outputs(keeper.log_dir)
-    guest = outcome.guest
+    unused = _unused_params(spec) if spec.params and not sub_records else None
+    if unused:
+        keeper.note(unused)
     keeper.update(
-        status=outcome.status,
-        exit_code=outcome.exit_code,
-        reason=outcome.reason,
-        seconds=round(guest.seconds, 6) if guest else _elapsed(keeper.record),
-        peak_memory=guest.peak_memory if guest else None,
-        sub_records=sub_records,
-        outputs=outputs,
-        not_kept=(*keeper.record.not_kept, *odd),
+        sub_records=sub_records, outputs=outputs, not_kept=(*keeper.record.not_kept, *odd)
     )
-    if spec.params and not sub_records and outcome.exit_code == 0:
-        raise UsageError(_unused_params(spec))
-    return Finished(record=keeper.record, log_dir=keeper.log_dir, exit_code=outcome.exit_code)
+    exit_code = UsageError.exit_code if unused and not outcome.exit_code else outcome.exit_code
+    return Finished(record=keeper.record, log_dir=keeper.log_dir, exit_code=exit_code, error=unused)
 
 
 def _elapsed(record: Record) -> float | None:

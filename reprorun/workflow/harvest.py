@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tarfile
 from contextlib import suppress
 from typing import Any
 
@@ -53,6 +54,8 @@ def _copy_out(engine: Engine, container: str, path: str, root: str) -> list[Left
         raise
     except EngineError as error:
         return [LeftOut(path=inside, reason=str(error))]
+    except tarfile.TarError as error:
+        raise EngineError(f"what the engine handed out of {path} broke off: {error}") from error
     if not left_out and not os.path.lexists(os.path.join(root, inside)):
         return [LeftOut(path=inside, reason="not a regular file")]
     return left_out

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from reprorun import store
-from reprorun.errors import EngineError, ReprorunError
+from reprorun.errors import EngineError, EngineUnavailable, ReprorunError
 from reprorun.model import Record
 
 RESERVE = 256 << 10  # bytes set aside, so that the last word fits on a disk that has become full
@@ -67,6 +67,11 @@ class Keeper:
             yield
         except KeyboardInterrupt:
             self._end(status="interrupted", reason="interrupted by the user")
+            raise
+        except EngineUnavailable as error:
+            # a run that was under way may go on without us: its end is not known
+            status = "lost" if self.record.status == "running" else "failed"
+            self._end(status=status, reason=str(error))
             raise
         except ReprorunError as error:
             self._end(status="failed", reason=str(error))

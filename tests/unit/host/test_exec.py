@@ -15,7 +15,13 @@ import pytest
 from reprorun import store
 from reprorun.engine.fake import FakeEngine, FakeProcess
 from reprorun.engine.protocol import Stream
-from reprorun.errors import BuildFailed, ImageMissing, UsageError
+from reprorun.errors import (
+    BuildFailed,
+    EngineError,
+    EngineUnavailable,
+    ImageMissing,
+    UsageError,
+)
 from reprorun.model import Limits, RunSpec
 from reprorun.workflow import attend
 from reprorun.workflow.exec import Finished, dry_run, execute
@@ -263,8 +269,112 @@ def test_several_wrapped_calls_give_a_variant_each(bench: Bench) -> None:
 
 
 def test_parameters_that_nothing_takes_are_an_error(bench: Bench) -> None:
-    with pytest.raises(UsageError, match="-P seed had no effect"):
-        bench.run(params={"seed": 1})
+    finished = bench.run(params={"seed": 1})
+    assert finished.error
+    assert "-P seed had no effect" in finished.error
+    assert finished.exit_code == 2
+    record = store.read_record(finished.log_dir)
+    assert (record.status, record.exit_code) == ("finished", 0)
+    assert finished.error in record.notes
+    bench.engine.programs["python"] = lambda process: 3
+    failed = bench.run(params={"seed": 1})
+    assert (failed.exit_code, bool(failed.error)) == (3, True)
+
+
+def test_a_container_does_not_go_on_unattended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "requirements.lock")
+
+    bench.engine.programs["python"] = lambda process: process.sleep(60) or 0
+    monkeypatch.setattr("reprorun.workflow.exec._write_texts", full)
+    with pytest.raises(EngineError, match="is full"):
+        bench.run()
+    assert bench.engine.containers == {}
+    record = store.read_record(str(bench.root / "data/local/experiment/train"))
+    assert record.status == "failed"
+
+
+def test_ignored_signals_stay_ignored(bench: Bench) -> None:
+    def program(process: FakeProcess) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        process.sleep(0.3)
+        return 0
+
+    bench.engine.programs["python"] = program
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        finished = bench.run()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert finished.record.status == "finished"
+
+
+def test_outputs_that_can_not_be_brought_out_keep_the_container(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(container: str, path: str) -> Any:
+        yield b"\0" * 100
+        raise EngineUnavailable("the engine does not answer")
+
+    bench.engine.programs["python"] = lambda process: process.write("x.txt", b"x") or 0
+    monkeypatch.setattr(bench.engine, "copy_out", broken)
+    with pytest.raises(EngineError, match="docker cp reprorun-"):
+        bench.run()
+    assert len(bench.engine.containers) == 1
+    record = store.read_record(str(bench.root / "data/local/experiment/train"))
+    assert (record.status, record.exit_code) == ("failed", 0)
+    assert "could not be brought out" in (record.reason or "")
+
+
+def test_a_container_that_can_not_be_removed_changes_nothing_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(container: str) -> None:
+        raise EngineError("the engine refused: busy")
+
+    inner = bench.engine.remove
+    bench.run()  # the base image is known from here on
+    monkeypatch.setattr(bench.engine, "remove", refuse)
+    finished = bench.run()
+    assert finished.record.status == "finished"
+    assert "the container could not be removed: the engine refused: busy" in bench.told.notes
+    monkeypatch.setattr(bench.engine, "remove", inner)
+
+
+def test_output_that_is_cut_off_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __iter__(self) -> Any:
+            return self
+
+        def __next__(self) -> Any:
+            raise EngineError("the stream broke")
+
+        def close(self) -> None:
+            pass
+
+    bench.run()
+    monkeypatch.setattr(bench.engine, "attach", lambda container: Broken())
+    bench.engine.programs["python"] = lambda process: process.say("hello") or 0
+    finished = bench.run()
+    assert "console.log is incomplete: cut off" in finished.record.notes
+
+
+def test_an_engine_that_goes_away_leaves_the_end_open(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(container: str) -> Any:
+        raise EngineUnavailable("the engine does not answer")
+
+    bench.run()
+    monkeypatch.setattr(bench.engine, "wait", gone)
+    bench.engine.programs["python"] = lambda process: process.sleep(0.2) or 0
+    with pytest.raises(EngineUnavailable):
+        bench.run()
+    record = store.read_record(str(bench.root / "data/local/experiment/train_1"))
+    assert (record.status, record.exit_code) == ("lost", None)
+    assert len(bench.engine.containers) == 1
 
 
 def test_what_the_guest_brought_out_is_not_asked_for_again(bench: Bench) -> None:
@@ -305,7 +415,7 @@ def test_outputs_are_not_written_through_a_planted_link(bench: Bench, tmp_path: 
         return 0
 
     bench.engine.programs["python"] = program
-    with pytest.raises(UsageError, match="in the place of"):
+    with pytest.raises(EngineError, match="in the place of"):
         bench.run()
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
