@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any, Callable, Dict, NamedTuple
 
-from reprorun.experiment.command import to_local_command
+from reprorun.experiment.command import bare_command, to_local_command, user_variables
 from reprorun.experiment.guest import current_guest
 
 ENGINES = ("docker", "local")
@@ -23,13 +23,16 @@ LARGEST_ARGUMENT = 32 * 1024  # bytes; the whole command is one argument, and Li
 TIMESTAMP = time.strftime("%Y_%m_%d_%H_%M_%S")
 _count = itertools.count(1)
 
+_FOR_ALL = {"exp_prefix", "script", "python_command", "dry", "force_cpu", "engine", "batch_tasks"}
+
 Json = Dict[str, Any]  # evaluated, so in the form of Python 3.8
 
 
 class Task(NamedTuple):
     """One launch, ready to go."""
 
-    command: str
+    shown: str  # what is printed: with the variables of REPRORUN_ENV in front
+    command: str  # what is run and recorded: with these in `env`
     log_dir: str
     env: dict[str, str]
     payloads: dict[str, bytes]  # files for the log directory
@@ -59,8 +62,8 @@ def run_experiment(
 
     Args:
         method_call: The function to run.
-        batch_tasks: Functions, or dicts with a function as `method_call` and any of this
-            function's options, in place of `method_call`.
+        batch_tasks: Functions, or dicts with a function as `method_call` and its own `exp_name`,
+            `log_dir`, `env`, `variant` or options of the script, in place of `method_call`.
         exp_prefix: First part of the default name, and the directory under `data/local`.
         exp_name: Name of the experiment; `{exp_prefix}_{time}_{number}` by default.
         log_dir: Log directory; `data/local/{exp_prefix}/{exp_name}` by default.
@@ -90,10 +93,13 @@ def run_experiment(
         env=env,
         variant=variant,
     )
-    options = [{**common, **given} for given in _given(method_call, batch_tasks)]
+    given = _given(method_call, batch_tasks)
+    if len(given) > 1 and (exp_name or log_dir):
+        raise ValueError("several tasks can't share one exp_name or log_dir; give each its own")
+    options = [{**common, **task} for task in given]
     tasks = [_task(o, exp_prefix, python_command, script, force_cpu) for o in options]
     for task in tasks:
-        print(task.command, flush=True)
+        print(task.shown, flush=True)
         if not dry:
             _launch(task, engine)
 
@@ -110,6 +116,9 @@ def _given(method_call: Any, batch_tasks: list[Any] | None) -> list[Json]:
                     task.get("method_call")
                 )
             )
+        misplaced = sorted(_FOR_ALL.intersection(task))
+        if misplaced:
+            raise ValueError(f"{misplaced[0]} goes to run_experiment itself, not to one task")
     return given
 
 
@@ -133,12 +142,20 @@ def _task(
         where = os.path.join(os.getcwd(), "data", "local", exp_prefix.replace("_", "-"))
         params["log_dir"] = os.path.join(where, params["exp_name"])
     variant = {"exp_name": params["exp_name"], **(params.pop("variant") or {})}
-    env = {"REPRORUN_FORCE_CPU": str(force_cpu), **(params.pop("env") or {})}
+    env = {"REPRORUN_FORCE_CPU": str(force_cpu), **user_variables(), **_texts(params.pop("env"))}
     payloads: dict[str, bytes] = {}
     params["args_data"] = _payload("args_data", params.pop("method_call"), payloads, cloudpickle)
     params["variant_data"] = _payload("variant_data", variant, payloads, cloudpickle)
-    command = to_local_command(params, python_command=python_command, script=script)
-    return Task(command, params["log_dir"], env, payloads, force_cpu)
+    shown = to_local_command(params, python_command=python_command, script=script)
+    command = bare_command(params, python_command, script)
+    return Task(shown, command, params["log_dir"], env, payloads, force_cpu)
+
+
+def _texts(env: dict[str, str] | None) -> dict[str, str]:
+    for name, value in (env or {}).items():
+        if not isinstance(value, str):
+            raise ValueError(f"env: {name} is {value!r}; variables are strings")
+    return dict(env or {})
 
 
 def _payload(name: str, value: Any, payloads: dict[str, bytes], cloudpickle: Any) -> str:
@@ -178,7 +195,7 @@ def _environment(task: Task, guest: Any, log_dir: str) -> dict[str, str]:
 
     told = json.dumps(dict(guest._asdict(), log_dir=log_dir))
     hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if task.force_cpu else {}
-    return dict(os.environ, **hidden, **task.env, REPRORUN_GUEST=told)
+    return {**os.environ, **hidden, **task.env, "REPRORUN_GUEST": told}
 
 
 # ---------------------------------------------------------------- on the host only

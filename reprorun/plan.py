@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from reprorun.errors import UsageError
+from reprorun.experiment.guest import VARIABLE as GUEST_VARIABLE
 from reprorun.files import digest_of
 from reprorun.model import (
     LOG_DIR,
@@ -28,12 +29,12 @@ from reprorun.model import (
 ENVIRONMENT_REPOSITORY = "reprorun/environment"
 RUN_REPOSITORY = "reprorun/run"
 TAG_LENGTH = 24  # hex digits of a digest in a tag
-GUEST_VARIABLE = "REPRORUN_GUEST"
 REDACTED = "<redacted>"
 
 _SECRET = re.compile(
-    r"secret|token|passw|passphrase|_pass|_pwd|credential|private|api_?key|access_?key|auth", re.I
+    r"secret|token|passw|passphrase|_pass|_pwd|credential|private|auth|cookie|dsn|key$", re.I
 )
+_USER_AND_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")  # in an address
 _GITHASH = re.compile(r"[0-9a-f]{7,64}(-dirty)?")
 
 
@@ -67,7 +68,7 @@ def make_plan(
         UsageError: the code claims to be at a commit that git would not name so.
     """
     githash = _checked_githash(facts.code)
-    made_in = mount_parents(facts.inputs)
+    made_in = made_directories(facts.code, facts.inputs)
     run_digest = digest_of(
         "run 1", run_template, environment_digest, archive_sha256, githash or "", *made_in
     )
@@ -155,22 +156,32 @@ def _gpu_variables(asked: Gpus, request: GpuRequest | None) -> dict[str, str]:
     return {}
 
 
-def mount_parents(inputs: tuple[InputFile, ...]) -> tuple[str, ...]:
-    """Directories of the working tree in which inputs are mounted, relative to it.
+def made_directories(code: Code, inputs: tuple[InputFile, ...]) -> tuple[str, ...]:
+    """Directories that the image must have, relative to the working tree.
 
-    They have to be in the image: an engine that finds them missing makes them for root alone.
+    The working directory, which may hold no archived file, and those in which inputs are mounted:
+    an engine that finds them missing makes them for root alone.
     """
-    found: set[str] = set()
+    archived = any(name.startswith(f"{code.workdir}/") for name in code.files)
+    found = set() if archived or code.workdir == "." else {code.workdir, *_parents(code.workdir)}
     for entry in inputs:
         if entry.target.startswith(WORKSPACE + "/"):
-            parts = entry.target[len(WORKSPACE) + 1 :].split("/")
-            found.update("/".join(parts[:n]) for n in range(1, len(parts)))
+            found.update(_parents(entry.target[len(WORKSPACE) + 1 :]))
     return tuple(sorted(found))
+
+
+def _parents(path: str) -> set[str]:
+    parts = path.split("/")
+    return {"/".join(parts[:n]) for n in range(1, len(parts))}
 
 
 def redact(env: dict[str, str]) -> dict[str, str]:
     """The variables as the record keeps them: values of secret-looking names left out."""
-    return {name: REDACTED if _SECRET.search(name) else env[name] for name in env}
+    return {name: REDACTED if _is_secret(name, value) else value for name, value in env.items()}
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return bool(_SECRET.search(name) or _USER_AND_PASSWORD.search(value))
 
 
 def _checked_githash(code: Code) -> str | None:

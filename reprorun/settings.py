@@ -82,7 +82,12 @@ def _text(name: str, value: Any) -> str:
 
 
 def _project_settings(directory: str) -> tuple[dict[str, Any], str]:
-    """`[tool.reprorun]` of the nearest pyproject.toml that has one."""
+    """`[tool.reprorun]` of the nearest pyproject.toml that has one.
+
+    Looked for up to the repository's root, outside git in the script's own directory: further up
+    lies what others may write.
+    """
+    last = _repository_root(directory)
     while True:
         path = os.path.join(directory, "pyproject.toml")
         if os.path.isfile(path):
@@ -90,10 +95,19 @@ def _project_settings(directory: str) -> tuple[dict[str, Any], str]:
             if table is not None:
                 _refuse_unknown(table, path)
                 return table, path
-        parent = os.path.dirname(directory)
-        if parent == directory:
+        if directory == last:
             return {}, ""
-        directory = parent
+        directory = os.path.dirname(directory)
+
+
+def _repository_root(directory: str) -> str:
+    """Where `.git` is, at or above a directory; the directory itself outside git."""
+    found = directory
+    while not os.path.lexists(os.path.join(found, ".git")):
+        if found == os.path.dirname(found):
+            return directory
+        found = os.path.dirname(found)
+    return found
 
 
 def _table(content: dict[str, Any], path: str) -> dict[str, Any] | None:

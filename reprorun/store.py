@@ -25,6 +25,7 @@ LOCK_FILE = "requirements.lock"
 CONSOLE_FILE = "console.log"
 DOCKERFILE = "Dockerfile"
 OUTPUTS = "outputs"
+RESERVE_FILE = ".reprorun-reserve.tmp"  # a name that is no output and no part of the code
 
 PAYLOADS = frozenset({"args_data.b64", "variant_data.b64"})  # of run_experiment, too large to pass
 
@@ -58,7 +59,6 @@ def claim_log_dir(path: str) -> str:
             os.makedirs(candidate)
             return candidate
         except FileExistsError:
-            _refuse_file_in_the_way(path)
             number += 1
         except OSError as error:
             raise _not_writable(path, error) from error
@@ -67,29 +67,30 @@ def claim_log_dir(path: str) -> str:
 def use_log_dir(path: str) -> str:
     """Make exactly this log directory; it may exist when it is empty.
 
+    Of several processes one gets it: the one that makes the file that sets space aside.
+
     Raises:
         UsageError: it can't be made, or holds something.
     """
     try:
         os.makedirs(path, exist_ok=True)
-        if os.listdir(path):
-            raise UsageError(
-                f"the log directory {path} is not empty. A record is never written over: name "
-                "another with --log-dir, or none to have one made."
-            )
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
+        if not os.listdir(path) and _claim(os.path.join(path, RESERVE_FILE)):
+            return path
     except OSError as error:
         raise _not_writable(path, error) from error
-    return path
+    raise UsageError(
+        f"the log directory {path} is not empty. A record is never written over: name "
+        "another with --log-dir, or none to have one made."
+    )
 
 
-def _refuse_file_in_the_way(path: str) -> None:
-    parent = os.path.dirname(path)
-    while parent not in ("", "/"):
-        if os.path.lexists(parent) and not os.path.isdir(parent):
-            raise UsageError(f"the log directory {path} can't be made: {parent} is a file.")
-        parent = os.path.dirname(parent)
+def _claim(path: str) -> bool:
+    """Make a file; false when somebody else has."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    except FileExistsError:
+        return False
+    return True
 
 
 def _not_writable(path: str, error: OSError) -> UsageError:
@@ -124,11 +125,11 @@ def read_record(log_dir: str) -> Record:
 def read_raw_record(log_dir: str) -> dict[str, Any]:
     """`run.json` as it stands, with the fields of newer versions that `Record` does not have."""
     path = os.path.join(log_dir, RUN_FILE)
+    if not os.path.isfile(path):  # a pipe in its place would be waited for
+        raise RecordError(f"{log_dir} is no record: it has no {RUN_FILE}.")
     try:
         with open(path, encoding="utf-8") as file:
             data = json.load(file, parse_constant=_no_json)
-    except FileNotFoundError as error:
-        raise RecordError(f"{log_dir} is no record: it has no {RUN_FILE}.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} can't be read: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("reprorun"), dict):

@@ -86,9 +86,11 @@ def _call(name: str, arguments: Sequence[str]) -> int:
     from reprorun.errors import ReprorunError
 
     command: click.Command = getattr(import_module(COMMANDS[name][0]), f"{name}_command")
+    verbose = False
     try:
         # not `main`, which ends the program itself where a reader has gone
         with command.make_context(f"reprorun {name}", list(arguments)) as context:
+            verbose = bool(context.params.get("verbose"))
             code = command.invoke(context)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as end:  # --help
@@ -101,7 +103,7 @@ def _call(name: str, arguments: Sequence[str]) -> int:
     except (ReprorunError, OSError) as error:
         from reprorun.cli.text import say_error
 
-        say_error(error, verbose=any(word in ("-v", "--verbose") for word in arguments))
+        say_error(error, verbose=verbose)
         return error.exit_code if isinstance(error, ReprorunError) else ReprorunError.exit_code
     except (KeyboardInterrupt, click.Abort):
         print("reprorun: interrupted", file=sys.stderr)

@@ -68,6 +68,11 @@ def _spec(given: dict[str, Any]) -> Any:
     from reprorun.errors import UsageError
     from reprorun.model import RunSpec
 
+    if given["name"] is not None and given["log_dir"] is not None:
+        raise UsageError("--name and --log-dir both say where the record goes; give one of them.")
+    for flag in ("log_dir", "base_image"):
+        if given[flag] == "":
+            raise UsageError(f"--{flag.replace('_', '-')} is empty.")
     cwd = os.getcwd()
     flags = {name: given[name.replace("-", "_")] for name in SETTINGS}
     if given["force_cpu"]:

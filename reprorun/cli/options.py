@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from reprorun.errors import UsageError
+from reprorun.experiment.guest import VARIABLE as GUEST_VARIABLE
 
 HELP = {"help_option_names": ["-h", "--help"]}
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
@@ -61,6 +62,8 @@ def parse_env(entries: tuple[str, ...]) -> dict[str, str]:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             # without the value, which may be a secret
             raise UsageError(f"-e {name}: give it as KEY=VALUE, or KEY for the host's value.")
+        if name == GUEST_VARIABLE:
+            raise UsageError(f"-e {name}: reprorun sets this variable itself.")
         if not equals:
             if name not in os.environ:
                 raise UsageError(f"-e {name}: the host has no variable of that name to pass on.")

@@ -8,7 +8,7 @@ __all__ = ["Engine", "connect"]
 
 
 def connect() -> Engine:
-    """The engine of this machine, or the one that DOCKER_HOST or the docker context names.
+    """The engine of this machine, or the one that DOCKER_HOST names.
 
     Raises:
         EngineUnavailable: none answers, or the user may not talk to it.

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from reprorun import files
 from reprorun.environment.uv import for_image, run_uv
-from reprorun.model import HOME, LOG_DIR, PREFIX, WORKSPACE, BaseImage, Lock
+from reprorun.model import ENTRYPOINT, HOME, LOG_DIR, PREFIX, WORKSPACE, BaseImage, Lock
 
 EPOCH = 315532800  # 1980-01-01, the oldest time that a zip file can hold
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -44,8 +44,12 @@ def guest_files() -> dict[str, bytes]:
 def environment_digest(base: BaseImage, lock: Lock, paths: tuple[str, ...], template: str) -> str:
     """The digest of everything that the environment is made of, known before it is made."""
     guest = guest_files()
+    with open(__file__, "rb") as file:
+        recipe = file.read()
     return files.digest_of(
-        "environment 1",
+        "environment 2",
+        recipe,
+        *(HOME, PREFIX, WORKSPACE, LOG_DIR, *ENTRYPOINT),
         base.digest,
         base.python,
         base.executable,
@@ -133,7 +137,8 @@ def _installed(prefix: str) -> Iterator[tuple[str, str]]:
         for name in sorted(names):
             path = os.path.join(directory, name)
             inside = os.path.relpath(path, prefix)
-            if inside != ".lock":  # uv's own
+            # uv's own; and reprorun from an index, since the guest is the part of this very one
+            if inside != ".lock" and "/site-packages/reprorun/" not in inside:
                 yield path, inside
 
 

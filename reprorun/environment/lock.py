@@ -77,8 +77,11 @@ def _key(
     contents = (
         [] if requirements.source is None else _contents(os.path.join(root, requirements.source))
     )
+    asked_of_uv = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("UV_"))
     return files.digest_of(
-        "lock 1",
+        "lock 2",
+        *asked_of_uv,
+        "python",
         base.python_minor,
         base.machine,
         base.libc,

@@ -42,13 +42,18 @@ def to_local_command(
     pre_commands, post_commands = (params.get(name) for name in _ONLY_ANNOUNCED)
     if pre_commands is not None or post_commands is not None:
         print(f"Not executing the pre_commands: {pre_commands}, nor post_commands: {post_commands}")
-    parts = [*_variables(), python_command, "-m", shlex.quote(script)]
+    variables = [f"{name}={shlex.quote(value)}" for name, value in user_variables().items()]
+    return " ".join([*variables, bare_command(params, python_command, script)])
+
+
+def bare_command(params: Mapping[str, Any], python_command: str, script: str) -> str:
+    """Builds the command without the variables of REPRORUN_ENV, which may be secret."""
     options = [" ".join(option) for option in _options(params)]
-    return "  ".join([" ".join(parts), *options])
+    return "  ".join([f"{python_command} -m {shlex.quote(script)}", *options])
 
 
-def _variables() -> list[str]:
-    """Returns NAME=VALUE for each variable in REPRORUN_ENV."""
+def user_variables() -> dict[str, str]:
+    """Returns the variables in REPRORUN_ENV; see `to_local_command`."""
     text = os.environ.get(_VARIABLE) or "{}"
     try:
         variables = json.loads(text)
@@ -61,7 +66,7 @@ def _variables() -> list[str]:
             raise ValueError(f"{_VARIABLE}: {name!r} can't be a variable's name; {_wanted()}")
         if not isinstance(value, str) or "\0" in value:
             raise ValueError(f"{_VARIABLE}: {name} is {value!r}, not a string; {_wanted()}")
-    return [f"{name}={shlex.quote(value)}" for name, value in variables.items()]
+    return variables
 
 
 def _wanted() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 
 import reprorun
@@ -28,7 +28,7 @@ from reprorun.model import (
     SchemaMark,
     Value,
 )
-from reprorun.plan import Facts, choose_gpus, container_command, make_plan, mount_parents, redact
+from reprorun.plan import Facts, choose_gpus, container_command, made_directories, make_plan, redact
 from reprorun.probe.hardware import find_hardware
 from reprorun.render import RUN_TEMPLATE, template_source, whole_dockerfile
 from reprorun.workflow.attend import attend
@@ -79,15 +79,15 @@ def execute(spec: RunSpec, connect: Connect, report: Reporter) -> Finished:
     report.step("code", describe_code(sources.code))
     for note in sources.notes:
         report.note(note)
-    engine = connect()
-    environment = gather_environment(spec, sources, engine, report)
-    keeper = open_record(spec, sources, environment)
-    with keeper.telling_failures():
-        archive = archive_code(sources.code, keeper)
-        plan = _plan(spec, sources, environment, keeper, archive)
-        _build(plan, spec, sources, environment, engine, keeper, report)
-        outcome = _run(plan, environment, engine, keeper, report)
-        return _close_record(spec, outcome, keeper)
+    with closing(connect()) as engine:
+        environment = gather_environment(spec, sources, engine, report)
+        keeper = open_record(spec, sources, environment)
+        with keeper.telling_failures():
+            archive = archive_code(sources.code, keeper)
+            plan = _plan(spec, sources, environment, keeper, archive)
+            _build(plan, spec, sources, environment, engine, keeper, report)
+            outcome = _run(plan, environment, engine, keeper, report)
+            return _close_record(spec, outcome, keeper)
 
 
 def dry_run(spec: RunSpec, connect: Connect) -> Plan:
@@ -175,7 +175,7 @@ def _first_record(spec: RunSpec, sources: Sources, environment: Environment) -> 
         submodules=code.submodules,
         inputs=sources.inputs,
         requirements=sources.requirements.source,
-        environment_digest=f"sha256:{environment.digest}",
+        environment_digest=f"sha256:{environment.digest}" if environment.digest else "",
         base_image=environment.base,
         engine=EngineUsed(name=engine.name, version=engine.version, api_version=engine.api_version),
         runtime="gpu" if gpus else "cpu",
@@ -250,7 +250,7 @@ def _build(
         rebuild=spec.rebuild,
         offline=spec.offline,
     )
-    directories = mount_parents(sources.inputs)
+    directories = made_directories(sources.code, sources.inputs)
     build_run(plan, keeper.log_dir, directories, engine, report, rebuild=spec.rebuild)
 
 
@@ -306,7 +306,7 @@ def _write_outcome(outcome: Outcome, keeper: Keeper) -> None:
     """Put on disk how it ended, before anything else can fail."""
     guest = outcome.guest
     keeper.remember(ended=utc_now())
-    keeper.update(
+    keeper.write_outcome(
         status=outcome.status,
         exit_code=outcome.exit_code,
         reason=outcome.reason,

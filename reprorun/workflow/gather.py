@@ -29,6 +29,7 @@ from reprorun.probe.requirements import find_requirements
 from reprorun.workflow.base import base_reference, find_base, recall_base
 from reprorun.workflow.report import Reporter
 
+USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 Connect = Callable[[], Engine]
 
 
@@ -129,7 +130,7 @@ def gather_environment(
 
 def recall_environment(spec: RunSpec, sources: Sources, connect: Connect) -> Environment:
     """The environment as far as it is known without starting anything; for a dry run."""
-    unknown = BaseImage(ref=base_reference(spec), id="unknown", digest="unknown", path="$PATH")
+    unknown = BaseImage(ref=base_reference(spec), id="unknown", digest="unknown", path=USUAL_PATH)
     try:
         engine = connect()
         base, info = recall_base(spec, engine) or unknown, engine.info()

@@ -16,7 +16,6 @@ from reprorun.errors import EngineError, EngineUnavailable, ReprorunError
 from reprorun.model import Record
 
 RESERVE = 256 << 10  # bytes set aside, so that the last word fits on a disk that has become full
-_RESERVE_FILE = ".reprorun-reserve.tmp"  # a name that is no output and no part of the code
 
 
 def utc_now() -> str:
@@ -31,8 +30,7 @@ class Keeper:
         self.log_dir = log_dir
         self.record = record
         store.write_record(log_dir, record)
-        with open(self._reserve, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, RESERVE)
+        self._set_aside(RESERVE)
 
     def update(self, **fields: Any) -> None:
         """Change fields of the record and write it."""
@@ -52,9 +50,20 @@ class Keeper:
         with suppress(OSError):
             os.unlink(self._reserve)
 
+    def write_outcome(self, **fields: Any) -> None:
+        """Write how the run ended, also on a full disk; something is left for the last word."""
+        self.free_reserve()
+        self.update(**fields)
+        with suppress(OSError):
+            self._set_aside(RESERVE // 2)
+
+    def _set_aside(self, size: int) -> None:
+        with open(self._reserve, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
     @property
     def _reserve(self) -> str:
-        return os.path.join(self.log_dir, _RESERVE_FILE)
+        return os.path.join(self.log_dir, store.RESERVE_FILE)
 
     @contextmanager
     def telling_failures(self) -> Iterator[None]:

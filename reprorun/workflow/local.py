@@ -8,16 +8,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+
+import msgspec
 
 from reprorun import store
-from reprorun.model import BaseImage, EngineInfo, Lock, Requirements, RunSpec
+from reprorun.model import BaseImage, EngineInfo, Gpus, Limits, Lock, Requirements, RunSpec
 from reprorun.probe.code import find_code
 from reprorun.probe.hardware import find_hardware
 from reprorun.workflow.exec import archive_code, open_record
 from reprorun.workflow.gather import Environment, Sources
 from reprorun.workflow.keeper import utc_now
 
-NOTE = "run without a container (engine local): nothing isolated it, its packages are the host's"
+NOTE = (
+    "run without a container (engine local): nothing isolated or limited it, "
+    "and its packages are the host's"
+)
+NO_LIMITS = Limits(shm_size=0, pids=0)
 
 
 def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> int:
@@ -32,6 +39,7 @@ def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> i
         The command's exit code; 128+n when it was killed by signal n.
     """
     code = find_code(spec.script, spec.cwd)
+    spec = msgspec.structs.replace(spec, limits=NO_LIMITS, gpus=Gpus(kind="none"))
     sources = Sources(code=code, requirements=Requirements(), inputs=(), notes=(NOTE,))
     keeper = open_record(spec, sources, _host())
     with keeper.telling_failures():
@@ -44,6 +52,7 @@ def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> i
             status="running",
             started=utc_now(),
         )
+        began = time.monotonic()
         done = subprocess.run(
             command,
             shell=True,
@@ -58,6 +67,7 @@ def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> i
             status="finished" if exit_code == 0 else "failed",
             reason=None if exit_code == 0 else f"ended with exit code {exit_code}",
             exit_code=exit_code,
+            seconds=round(time.monotonic() - began, 6),
             ended=utc_now(),
             outputs=outputs,
             not_kept=odd,

@@ -15,7 +15,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from reprorun import run_experiment
+from reprorun import launch, run_experiment
 from reprorun.errors import BuildFailed, UsageError
 from reprorun.model import Gpus, RunSpec
 from reprorun.workflow.exec import Finished
@@ -248,3 +248,32 @@ def test_inside_a_container_it_is_a_subprocess(
     assert (tmp_path / "one").is_dir()
     assert f'"log_dir": "{tmp_path}/one"' in env["REPRORUN_GUEST"]
     assert (env["CUDA_VISIBLE_DEVICES"], env["A"]) == ("-1", "1")
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"batch_tasks": [print, print], "log_dir": "x"}, "can't share one exp_name or log_dir"),
+        ({"batch_tasks": [print, print], "exp_name": "x"}, "can't share one exp_name or log_dir"),
+        ({"batch_tasks": [{"method_call": print, "force_cpu": True}]}, "force_cpu goes to run_exp"),
+        ({"method_call": print, "env": {"SEED": 1}}, "env: SEED is 1; variables are strings"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_launched(
+    given: dict[str, Any], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        run_experiment(**given)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_variables_of_the_user_are_shown_but_not_part_of_what_is_recorded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launched: list[launch.Task] = []
+    monkeypatch.setattr(launch, "_launch", lambda task, engine: launched.append(task))
+    monkeypatch.setenv("REPRORUN_ENV", '{"MY_TOKEN": "hunter2"}')
+    run_experiment(print)
+    assert capsys.readouterr().out.startswith("MY_TOKEN=hunter2 python -m ")
+    assert "hunter2" not in launched[0].command
+    assert launched[0].env["MY_TOKEN"] == "hunter2"

@@ -20,7 +20,7 @@ from reprorun.model import (
     Mount,
     Plan,
 )
-from reprorun.plan import choose_gpus, container_command, make_plan, mount_parents, redact
+from reprorun.plan import choose_gpus, container_command, made_directories, make_plan, redact
 
 from . import values
 
@@ -161,8 +161,16 @@ def test_other_variables_are_not(name: str) -> None:
         (("/workspaces/a/x",), ()),
     ],
 )
-def test_mount_parents(targets: tuple[str, ...], wanted: tuple[str, ...]) -> None:
-    assert mount_parents(tuple(data(target) for target in targets)) == wanted
+def test_directories_in_which_inputs_are_mounted(
+    targets: tuple[str, ...], wanted: tuple[str, ...]
+) -> None:
+    code = values.code()
+    assert made_directories(code, tuple(data(target) for target in targets)) == wanted
+
+
+def test_the_working_directory_is_made_where_the_archive_has_it_not() -> None:
+    code = values.code(workdir="out/of/it")
+    assert made_directories(code, ()) == ("out", "out/of", "out/of/it")
 
 
 # ---------------------------------------------------------------- digests
@@ -216,7 +224,7 @@ def test_what_changes_the_image_changes_its_digest(changed: dict[str, Any]) -> N
         {"gpus": Gpus(kind="none")},
         {"facts": {"run_id": "other", "log_dir": "/elsewhere", "uid": 0, "gid": 0}},
         {"facts": {"inputs": (data("/data/x"), data("/workspace/x"))}},
-        {"facts": {"code": values.code("/moved", workdir="a")}},
+        {"facts": {"code": values.code("/moved", workdir="a", files=("a/x.py",))}},
     ],
 )
 def test_what_does_not_change_the_image_does_not(changed: dict[str, Any]) -> None:

@@ -72,11 +72,23 @@ def test_an_empty_variable_is_not_set(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_nearest_project_that_says_anything(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
     project(tmp_path, '[tool.reprorun]\nnetwork = "host"\n')
     inner = project(tmp_path / "a", "[tool.ruff]\nline-length = 100\n")
     assert resolve(inner / "b")["network"] == "host"
     nearer = project(tmp_path / "a/b", '[tool.reprorun]\ncpus = 1\nmemory = "1g"\n')
     assert "network" not in resolve(nearer)
+
+
+def test_nothing_above_the_repository_counts(tmp_path: Path) -> None:
+    project(tmp_path, '[tool.reprorun]\nnetwork = "host"\n')
+    inner = tmp_path / "repository" / "inner"
+    inner.mkdir(parents=True)
+    assert "network" not in resolve(inner)  # outside git: the directory alone
+    (tmp_path / "repository" / ".git").mkdir()
+    assert "network" not in resolve(inner)
+    project(tmp_path / "repository", '[tool.reprorun]\nnetwork = "bridge"\n')
+    assert resolve(inner)["network"] == "bridge"
 
 
 def test_an_empty_table_ends_the_search(tmp_path: Path) -> None:

@@ -69,11 +69,22 @@ def test_a_claim_with_a_name_too_long(tmp_path: Path) -> None:
 
 def test_a_log_directory_that_is_named(tmp_path: Path) -> None:
     path = str(tmp_path / "a/b")
+    (tmp_path / "a/b").mkdir(parents=True)
     assert store.use_log_dir(path) == path
-    assert store.use_log_dir(path) == path
-    (tmp_path / "a/b/x").write_text("")
-    with pytest.raises(UsageError, match="is not empty"):
+    with pytest.raises(UsageError, match="is not empty"):  # another process has it
         store.use_log_dir(path)
+
+
+def test_one_of_several_gets_a_named_log_directory(tmp_path: Path) -> None:
+    def claim(_: int) -> bool:
+        try:
+            store.use_log_dir(str(tmp_path / "run"))
+        except UsageError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(claim, range(40))) == 1
 
 
 @pytest.mark.parametrize("path", ["file", "file/x"])
@@ -84,7 +95,10 @@ def test_a_log_directory_that_can_not_be(path: str, tmp_path: Path) -> None:
 
 
 def test_a_log_directory_without_permission(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(UsageError, match=r"can't be written: Permission denied"):
         store.use_log_dir(str(tmp_path / "x"))
 
