@@ -270,8 +270,8 @@ def _run(
     for note in notes:
         keeper.note(note)
         report.note(note)
-    _write_outcome(outcome, keeper)
     with _kept_if_not_harvested(plan):
+        _write_outcome(outcome, keeper)
         _harvest(plan, outcome, engine, container, keeper)
     _remove(engine, container, report)
     return outcome
@@ -363,13 +363,14 @@ def _close_record(spec: RunSpec, outcome: Outcome, keeper: Keeper) -> Finished:
     sub_records = find_sub_records(keeper.log_dir)
     write_variant(keeper.log_dir, sub_records, spec.params)
     outputs, odd = store.list_outputs(keeper.log_dir)
-    unused = _unused_params(spec) if spec.params and not sub_records else None
+    finished = outcome.exit_code == 0  # else it may have ended before the call
+    unused = _unused_params(spec) if finished and spec.params and not sub_records else None
     if unused:
         keeper.note(unused)
     keeper.update(
         sub_records=sub_records, outputs=outputs, not_kept=(*keeper.record.not_kept, *odd)
     )
-    exit_code = UsageError.exit_code if unused and not outcome.exit_code else outcome.exit_code
+    exit_code = UsageError.exit_code if unused else outcome.exit_code
     return Finished(record=keeper.record, log_dir=keeper.log_dir, exit_code=exit_code, error=unused)
 
 

@@ -72,9 +72,12 @@ class User(NamedTuple):
 class Bench:
     """Runs commands in a directory, with the session's cache and the test's base image."""
 
-    def __init__(self, root: Path, records: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, root: Path, records: Path, env: Mapping[str, str], commits: set[str]
+    ) -> None:
         self.root = root
         self.records = records
+        self.commits = commits  # of all tests: images are labelled with them
         self.env = {**env, "REPRORUN_BASE_IMAGE": BASE}
         self.user = User((), os.getuid(), os.getgid())
 
@@ -114,6 +117,7 @@ class Bench:
             self.git("init", "-q", "-b", "main")
         self.git("add", "-A")
         self.git("commit", "-q", "--allow-empty", "-m", "first")
+        self.commits.add(self.git("rev-parse", "HEAD"))
         chown_all(self.root, self.user)
 
     # ------------------------------------------------------------ commands

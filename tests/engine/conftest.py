@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import docker
 import pytest
 
 from ..kit import BASE
-from .bench import Bench, chown_all, client, engine_address, ordinary_user
+from .bench import Bench, chown_all, client, engine_address, ordinary_user, socket_path
 
 OWN_REPOSITORIES = ("reprorun/environment", "reprorun/run")
 
@@ -31,6 +32,7 @@ class Session:
     def __init__(self, cache: Path) -> None:
         self.env = _clean_variables(cache)
         self.places: list[Path] = []
+        self.commits: set[str] = set()
 
     def records(self) -> Iterator[dict[str, object]]:
         """Every record that the tests have made."""
@@ -60,6 +62,7 @@ def _clean_variables(cache: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     """The session; afterwards images and containers are gone that it has made."""
+    _require_engine()
     with client() as engine:
         try:
             engine.images.get(BASE)
@@ -71,12 +74,21 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         _remove_what_was_made(engine, made, before)
 
 
+def _require_engine() -> None:
+    with socket.socket(socket.AF_UNIX) as tried:
+        try:
+            tried.connect(str(socket_path()))
+        except OSError as error:
+            pytest.fail(f"no engine answers at {engine_address()}: {error}")
+
+
 def _own_tags(engine: docker.DockerClient) -> set[str]:
     images = [image for name in OWN_REPOSITORIES for image in engine.images.list(name)]
     return {tag for image in images for tag in image.tags}
 
 
 def _remove_what_was_made(engine: docker.DockerClient, made: Session, before: set[str]) -> None:
+    """Other sessions may be at work on the same engine: what is removed has to be known as ours."""
     records = list(made.records())
     left = {}
     for record in records:
@@ -84,13 +96,21 @@ def _remove_what_was_made(engine: docker.DockerClient, made: Session, before: se
         for container in engine.containers.list(all=True, filters=wanted):
             left[container.name] = record["argv"]
             container.remove(force=True)
-    runs = {str(record["image"]) for record in records}
+    runs = {str(record["image"]) for record in records} | _images_of(engine, made.commits)
     digests = {str(record["environment_digest"]).removeprefix("sha256:") for record in records}
     environments = {f"reprorun/environment:{digest[:24]}" for digest in digests}
     for tags in (runs, environments):  # in this order: one is made from the other
         for tag in (tags & _own_tags(engine)) - before:
             engine.images.remove(tag, force=True)
     assert not left, f"containers were left behind by {left}"
+
+
+def _images_of(engine: docker.DockerClient, commits: set[str]) -> set[str]:
+    """Images of runs whose records are gone, as those on a disk that was unmounted."""
+    name = "org.opencontainers.image.revision"
+    images = engine.images.list("reprorun/run")
+    ours = [i for i in images if i.labels.get(name, "").removesuffix("-dirty") in commits]
+    return {tag for image in ours for tag in image.tags}
 
 
 @pytest.fixture
@@ -132,4 +152,4 @@ def _bench(session: Session, place: Path) -> Bench:
     root, records = place / "project", place / "records"
     root.mkdir()
     records.mkdir()
-    return Bench(root, records, dict(session.env))
+    return Bench(root, records, session.env, session.commits)

@@ -19,7 +19,9 @@ _KNOWN = {
 }
 
 
-def violations(value: Any, schema: dict[str, Any], root: dict[str, Any], at: str = "$") -> list[str]:
+def violations(
+    value: Any, schema: dict[str, Any], root: dict[str, Any], at: str = "$"
+) -> list[str]:
     """What in a value is not as its schema wants it."""
     unknown = set(schema) - _KNOWN
     assert not unknown, f"this validator does not know {unknown}"

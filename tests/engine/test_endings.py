@@ -8,12 +8,14 @@ import select
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reprorun.model import Record
+from reprorun.store import read_record
 
 from .bench import CHECKOUT, REPRORUN, Bench, Done, containers_of, one_message
 from .complete import assert_valid
@@ -79,7 +81,9 @@ def test_the_exit_code_is_the_experiments(script: Script) -> None:
 
 
 def test_an_exception_is_shown_as_python_shows_it(script: Script) -> None:
-    done = script("def f():\n    raise ValueError('no such luck')\nf()\n").exec("train.py", flags=["-q"])
+    done = script("def f():\n    raise ValueError('no such luck')\nf()\n").exec(
+        "train.py", flags=["-q"]
+    )
     assert done.code == 1
     assert done.err.endswith("ValueError: no such luck\n")
     assert 'File "/workspace/train.py", line 2, in f' in done.err
@@ -128,7 +132,10 @@ def test_a_script_that_runs_out_of_memory(script: Script) -> None:
 
 def test_a_child_that_runs_out_of_memory(script: Script) -> None:
     hog = "x = b'x' * (400 << 20)"
-    text = f"import subprocess, sys\nsys.exit(subprocess.run([sys.executable, '-c', {hog!r}]).returncode != -9)\n"
+    text = (
+        "import subprocess, sys\n"
+        f"sys.exit(subprocess.run([sys.executable, '-c', {hog!r}]).returncode != -9)\n"
+    )
     done = script(text).exec("train.py", flags=["--memory", "64m"])
     # the experiment went on without it and says that all is well: so does the record
     assert (done.code, done.record.status) == (0, "finished"), done.err
@@ -141,7 +148,7 @@ def test_a_time_limit(script: Script) -> None:
     record = ended(done, 124, "failed")
     assert record.reason == "exceeded its time limit of 1 s (--timeout)"
     assert done.out == "ready\ncleaned\n"
-    assert b"KeyboardInterrupt\n" in done.console
+    assert b"KeyboardInterrupt" in done.console
     assert (done.log_dir / "outputs/left.txt").read_text() == "cleaned up"
     assert record.seconds is not None
     assert 0.3 < record.seconds < 5  # the clock runs from before the engine starts it
@@ -177,13 +184,12 @@ def test_an_interrupt_lets_the_script_clean_up(script: Script, number: signal.Si
     process.send_signal(number)
     done = finish(process, log_dir)
     assert time.monotonic() - began < 8
-    assert done.code in (130, 128 + number)
-    record = ended(done, done.code, "interrupted")
+    record = ended(done, 130, "interrupted")
     assert "interrupted" in (record.reason or "")
     assert done.out == "cleaned\n"
-    lines = done.console.splitlines()  # the engine does not say which stream was written first
-    assert lines[0] == b"ready"
-    assert {b"cleaned", b"KeyboardInterrupt"} < set(lines)
+    assert done.console.startswith(b"ready\n")
+    for text in (b"cleaned", b"KeyboardInterrupt"):  # of two streams: their lines may mix
+        assert text in done.console
     assert (log_dir / "outputs/left.txt").read_text() == "cleaned up"
     assert "Ctrl-C again kills it" in done.err
 
@@ -205,8 +211,6 @@ def test_a_second_interrupt_kills(script: Script) -> None:
 
 
 def store_status(log_dir: Path) -> str:
-    from reprorun.store import read_record
-
     return read_record(str(log_dir)).status
 
 
@@ -249,7 +253,7 @@ def read_terminal(terminal: int, until: bytes | None = None) -> bytes:
 
 
 def test_an_interrupt_while_the_image_is_built(script: Script, tmp_path: Path) -> None:
-    bench = script("print('never')\n")
+    bench = script(f"print('never')  # {uuid.uuid4()}: no image of it is there yet\n")
     with proxy(tmp_path, hold="/build?") as engine:
         bench.env["DOCKER_HOST"] = engine.address
         process, log_dir = bench.start("train.py")
@@ -269,7 +273,7 @@ def test_an_interrupt_while_the_image_is_built(script: Script, tmp_path: Path) -
 def test_a_build_that_the_engine_refuses(script: Script, tmp_path: Path) -> None:
     bench = script("print('first')\n")
     assert bench.exec("train.py").code == 0  # an older image is there now
-    bench.write({"train.py": "print('second')\n"})
+    bench.write({"train.py": f"print('second')  # {uuid.uuid4()}\n"})
     with proxy(tmp_path, refuse="/build?") as engine:
         done = bench.exec("train.py", env={"DOCKER_HOST": engine.address})
     assert (done.code, done.out) == (125, "")
@@ -300,7 +304,7 @@ def test_an_engine_that_goes_away(script: Script, tmp_path: Path) -> None:
         assert done.code == 125
         one_message(done.err)
         record = done.record
-        assert record.status == "failed"
+        assert record.status == "lost"
         assert record.reason
         assert_valid(done.log_dir)
     finally:

@@ -82,7 +82,8 @@ def test_bandit(examples: Bench) -> None:
         assert [row["step"] for row in progress] == list(range(100, 5001, 100))
         regrets.append(progress[-1]["regret"])
     assert [float(line.split()[-1]) for line in done.out.splitlines()] == pytest.approx(
-        regrets, abs=0.051  # printed with one digit
+        regrets,
+        abs=0.051,  # printed with one digit
     )
     assert min(regrets) == regrets[2] < regrets[3] < regrets[0] == max(regrets)
     by_name = json.loads((done.log_dir / store.VARIANT_FILE).read_bytes())

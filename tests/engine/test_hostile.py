@@ -11,8 +11,8 @@ import pytest
 
 from reprorun import store
 
-from .bench import Bench, Done, containers_of, one_message, sha256
-from .complete import archived, assert_complete, assert_valid
+from .bench import Bench, Done, client, containers_of, one_message, sha256
+from .complete import assert_complete, assert_valid
 
 
 def run(bench: Bench, text: str, *flags: str) -> Done:
@@ -42,9 +42,7 @@ def test_two_thousand_files(bench: Bench) -> None:
     assert time.monotonic() - began < 20
     record = assert_complete(done, bench, "train.py")
     found = {output.path: output.sha256 for output in record.outputs}
-    assert found == {
-        f"outputs/out/{n % 20}/{n}.txt": sha256(str(n).encode()) for n in range(2000)
-    }
+    assert found == {f"outputs/out/{n % 20}/{n}.txt": sha256(str(n).encode()) for n in range(2000)}
     shown = bench.reprorun("show", str(done.log_dir)).out
     assert "and 1970 more; see run.json" in shown
 
@@ -103,7 +101,11 @@ def test_what_is_no_plain_file(bench: Bench) -> None:
     for name, content in plain.items():
         assert (outputs / name).read_text() == content
     assert (outputs / "setuid").stat().st_mode & 0o7777 == 0o755
-    for name, target in {"inside": "kept.txt", "dangling": "nowhere", "deep/up": "../kept.txt"}.items():
+    for name, target in {
+        "inside": "kept.txt",
+        "dangling": "nowhere",
+        "deep/up": "../kept.txt",
+    }.items():
         assert os.readlink(outputs / name) == target
     left = {entry.path.removeprefix("outputs/"): entry.reason for entry in record.not_kept}
     for name, target in {
@@ -170,7 +172,8 @@ def copied(done: Done) -> list[str]:
 
 
 def test_a_run_json_of_its_own(bench: Bench) -> None:
-    text = f"import os\nos.remove('/log/run.json')\nopen('/log/run.json', 'w').write('''{CLAIM}''')\nexit(3)\n"
+    forged = f"open('/log/run.json', 'w').write({CLAIM!r})"
+    text = f"import os\nos.remove('/log/run.json')\n{forged}\nexit(3)\n"
     done = run(bench, text)
     assert done.code == 3
     record = done.record
@@ -197,16 +200,17 @@ def test_links_in_the_place_of_our_files(bench: Bench, victim: Path, name: str) 
 def test_a_directory_in_the_place_of_run_json(bench: Bench) -> None:
     text = "import os\nos.remove('/log/run.json')\nos.makedirs('/log/run.json/x')\n"
     done = run(bench, text)
-    assert done.code != 0  # the record can't be written, and nothing says that all is well
-    assert "Traceback" not in done.err
-    assert "run.json: Is a directory" in one_message(done.err)
+    assert (done.code, done.out) == (125, "")  # the record can't be written
+    message = one_message(done.err)
+    assert "run.json: Is a directory" in message
+    name = message.rpartition("docker cp ")[2].partition(":")[0]
+    with client() as engine:
+        engine.containers.get(name).remove(force=True)
 
 
 @pytest.mark.parametrize("target", ["/etc", "{victim}/empty", "{victim}/secret.json"])
 @pytest.mark.parametrize("killed", [False, True])
-def test_outputs_that_lead_elsewhere(
-    bench: Bench, victim: Path, target: str, killed: bool
-) -> None:
+def test_outputs_that_lead_elsewhere(bench: Bench, victim: Path, target: str, killed: bool) -> None:
     before = sorted(os.listdir("/etc"))
     text = (
         f"import os\nos.symlink('{target.format(victim=victim)}', '/log/outputs')\n"
@@ -219,10 +223,18 @@ def test_outputs_that_lead_elsewhere(
     assert "Traceback" not in done.err
     record = done.record
     assert_valid(done.log_dir)
-    # what could not be brought out is named, or the run has failed for it
-    told = [entry.path for entry in record.not_kept] + [record.reason or ""]
-    assert any("outputs" in text for text in told), record
-    assert containers_of(record.id) == []
+    kept = containers_of(record.id)
+    for container in kept:
+        container.remove(force=True)
+    # what could not be brought out is named, or the container with it is kept, and named
+    if kept:
+        assert done.code == 125
+        message = one_message(done.err)
+        assert "the outputs could not be brought out" in message
+        assert f"`docker cp {kept[0].name}:/workspace .`" in message
+        assert (record.status, record.reason) == ("failed", message)
+    else:
+        assert "outputs" in [entry.path for entry in record.not_kept]
 
 
 def test_a_sub_record_that_shows_files_of_the_host(bench: Bench, victim: Path) -> None:
@@ -278,10 +290,8 @@ def test_the_archive_can_not_be_changed_unseen(bench: Bench) -> None:
     record = done.record
     assert record.archive is not None
     there = (done.log_dir / store.ARCHIVE_FILE).read_bytes()
-    if sha256(there) != record.archive.sha256:  # then the digest tells
-        assert record.status == "finished"
-    else:
-        assert set(archived(done.log_dir)) == {"train.py"}
+    assert there == b"something else"
+    assert record.archive.sha256 != sha256(there)  # which every later command compares
 
 
 def test_a_flood_of_processes_stays_inside(bench: Bench) -> None:

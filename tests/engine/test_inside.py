@@ -26,7 +26,20 @@ PLACES = [  # script, working directory relative to the root
     ("{root}/tell.py", "sub"),
     ("../{name}/tell.py", "."),
 ]
-ARGS = ("--flag", "two words", "", "-v", "--", "*", "ünïcödé", "line\nbreak", '"', "'", "\\", "$HOME")
+ARGS = (
+    "--flag",
+    "two words",
+    "",
+    "-v",
+    "--",
+    "*",
+    "ünïcödé",
+    "line\nbreak",
+    '"',
+    "'",
+    "\\",
+    "$HOME",
+)
 
 
 def relative(told: dict[str, Any], root: str, cwd: str) -> dict[str, Any]:

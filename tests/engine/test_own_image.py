@@ -55,7 +55,15 @@ def in_container(tag: str, directory: Path, *options: str) -> list[str]:
     mounts = [f"{socket_path()}:/var/run/docker.sock", f"{directory}:{directory}"]
     words = ["docker", "run", "--rm", "--label", "reprorun=test", "--network", "none"]
     words += [word for mount in mounts for word in ("-v", mount)]
-    return [*words, "-e", f"REPRORUN_BASE_IMAGE={BASE}", "-w", f"{directory}/project", *options, tag]
+    return [
+        *words,
+        "-e",
+        f"REPRORUN_BASE_IMAGE={BASE}",
+        "-w",
+        f"{directory}/project",
+        *options,
+        tag,
+    ]
 
 
 def test_it_says_what_it_is(own_image: str, bench: Bench) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from .bench import Bench, containers_of, one_message, ordinary_user, socket_path
-from .complete import archived, assert_complete, assert_valid
+from .complete import archived, assert_valid
 
 HELLO = "print('hello')\n"
 
@@ -63,7 +63,7 @@ def test_a_socket_without_permission(user_bench: Bench, tmp_path: Path) -> None:
 
 @contextmanager
 def locked_socket(place: Path) -> Iterator[Path]:
-    """The engine's own socket where the tests run as root, who can leave the group; else another."""
+    """The engine's own socket where root can make somebody up who may not use it; else another."""
     if os.getuid() == 0:
         yield socket_path()
         return
@@ -214,19 +214,6 @@ def test_nothing_to_archive(bench: Bench) -> None:
     assert "holds no files to archive" in (done.record.reason or "")
 
 
-def test_a_script_that_can_not_be_read(user_bench: Bench) -> None:
-    bench = user_bench
-    bench.write({"train.py": HELLO, "closed.txt": "x"})
-    bench.commit()
-    (bench.root / "closed.txt").chmod(0)
-    if "--ambient-caps=+dac_read_search" in bench.user.prefix:
-        bench.user = bench.user._replace(prefix=())  # who may read everything
-        return
-    done = bench.exec("train.py")
-    assert done.code == 2
-    assert "closed.txt can't be read" in one_message(done.err)
-
-
 # ---------------------------------------------------------------- the log directory
 
 
@@ -268,7 +255,9 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
 
 
 def test_a_disk_that_outputs_fill_up(bench: Bench, tmp_path: Path) -> None:
-    text = "print('before')\nfor n in range(8): open(f'{n}.bin', 'wb').write(bytes([n]) * (1 << 20))\n"
+    text = (
+        "print('before')\nfor n in range(8): open(f'{n}.bin', 'wb').write(bytes([n]) * (1 << 20))\n"
+    )
     bench.write({"train.py": text})
     bench.commit()
     with small_disk(tmp_path / "small", "2m") as disk:
@@ -285,7 +274,7 @@ def test_a_disk_that_outputs_fill_up(bench: Bench, tmp_path: Path) -> None:
             assert_valid(done.log_dir)
             # nothing is lost: the container still holds what it made
             (kept,) = containers_of(record.id)
-            assert f"the container {kept.name} is kept" in done.err
+            assert f"`docker cp {kept.name}:/workspace .`" in done.err
             pieces, _ = kept.get_archive("/workspace/7.bin")
             assert b"\x07" * 4096 in b"".join(pieces)
         finally:
@@ -302,12 +291,8 @@ def test_a_disk_that_the_console_fills_up(bench: Bench, tmp_path: Path) -> None:
         assert "console.log is incomplete: No space left on device" in done.err
         record = done.record
         assert_valid(done.log_dir)
-        assert record.status in ("finished", "failed")
-        assert (record.status == "finished") == (done.code == 0)
-        if record.status == "finished":
-            assert any("console.log is incomplete" in note for note in record.notes)
-        for container in containers_of(record.id):
-            container.remove(force=True)
+        assert (done.code, record.status, record.exit_code) == (0, "finished", 0)
+        assert any("console.log is incomplete" in note for note in record.notes)
 
 
 def test_a_disk_that_is_full_from_the_start(hello: Bench, tmp_path: Path) -> None:
@@ -320,9 +305,8 @@ def test_a_disk_that_is_full_from_the_start(hello: Bench, tmp_path: Path) -> Non
             except OSError:
                 pass
         done = hello.exec("train.py", log_dir=disk / "run")
-        assert (done.code, done.out) in ((125, ""), (2, "")), done.err
-        message = one_message(done.err)
-        assert "full" in message or "No space left" in message
+        assert (done.code, done.out) == (125, ""), done.err
+        assert "is full" in one_message(done.err)
 
 
 def test_what_the_experiment_itself_can_not_write(bench: Bench, tmp_path: Path) -> None:
@@ -342,4 +326,3 @@ def test_what_the_experiment_itself_can_not_write(bench: Bench, tmp_path: Path) 
         assert_valid(done.log_dir)
         for container in containers_of(record.id):
             container.remove(force=True)
-    assert assert_complete  # the complete record of a good run is what the other tests look at

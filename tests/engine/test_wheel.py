@@ -82,6 +82,9 @@ def test_run_experiment_of_an_installed_reprorun(installed: Path, bench: Bench) 
 
 
 def test_editable_and_installed_are_of_one_version(installed: Path, bench: Bench) -> None:
-    both = [bench.reprorun("--version"), bench.reprorun("--version", program=[str(installed / "bin/reprorun")])]
+    both = [
+        bench.reprorun("--version"),
+        bench.reprorun("--version", program=[str(installed / "bin/reprorun")]),
+    ]
     assert both[0].out == both[1].out
     assert both[0].out.startswith("reprorun ")

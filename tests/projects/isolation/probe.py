@@ -40,11 +40,11 @@ def main():
     status = dict(
         line.split(":\t", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines()
     )
-    mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
+    mounts = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
     shared = os.statvfs("/dev/shm")
     answer = {
         "status": {name: text.strip() for name, text in status.items()},
-        "mounts": mounts,
+        "mounts": [line.split()[4] for line in mounts],
         "sockets": [p for p in ("/var/run/docker.sock", "/run/docker.sock") if os.path.exists(p)],
         "connect": attempt(connect),
         "interfaces": [name for _, name in socket.if_nameindex()],
@@ -57,15 +57,13 @@ def main():
         "ids": [os.getuid(), os.getgid(), os.geteuid(), os.getegid()],
         "groups": os.getgroups(),
         "pid1": first_line("/proc/1/comm"),
-        "environment": {name: text for name, text in os.environ.items()},
+        "environment": dict(os.environ),
         "home": attempt(lambda: write(os.path.expanduser("~/x"))),
         "workspace": attempt(lambda: write("/workspace/made.txt")),
         "own source": attempt(lambda: write(__file__)),
         "kernel": attempt(lambda: write("/proc/sys/kernel/hostname")),
         "device": attempt(lambda: os.mknod("/tmp/disk", 0o060600, os.makedev(8, 0))),
-        "mount": subprocess.call(
-            ["mount", "-t", "tmpfs", "x", "/tmp"], stderr=subprocess.DEVNULL
-        ),
+        "mount": subprocess.call(["mount", "-t", "tmpfs", "x", "/tmp"], stderr=subprocess.DEVNULL),
         "inputs": {path: attempt(lambda path=path: write(path)) for path in sys.argv[1:]},
     }
     print(json.dumps(answer))
