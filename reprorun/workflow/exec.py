@@ -42,9 +42,15 @@ from reprorun.workflow.gather import (
     gather_sources,
     recall_environment,
 )
-from reprorun.workflow.harvest import bring_out, find_sub_records, take_guest_report, write_variant
+from reprorun.workflow.harvest import (
+    archive_warning,
+    bring_out,
+    find_sub_records,
+    take_guest_report,
+    write_variant,
+)
 from reprorun.workflow.keeper import Keeper, explain, utc_now
-from reprorun.workflow.outcome import judge, network_advice
+from reprorun.workflow.outcome import judge, memory_warning, network_advice
 from reprorun.workflow.report import Reporter
 
 PREFIX = "experiment"  # garage's default: data/local/experiment/NAME
@@ -298,7 +304,13 @@ def _until_it_ends(
         )
         cut_off = None if ending.heard_all else f"{store.CONSOLE_FILE} is incomplete: cut off"
     outcome = judge(ending, take_guest_report(keeper.log_dir), limits)
-    notes = (console.failure, cut_off, network_advice(outcome, network, console.tail))
+    notes = (
+        console.failure,
+        cut_off,
+        network_advice(outcome, network, console.tail),
+        memory_warning(outcome),
+        archive_warning(keeper.log_dir, keeper.record.archive),
+    )
     return outcome, [note for note in notes if note]
 
 

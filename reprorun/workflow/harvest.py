@@ -15,7 +15,8 @@ from reprorun import store
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, EngineUnavailable, UsageError
 from reprorun.experiment import dump_json
-from reprorun.model import WORKSPACE, Change, GuestReport, LeftOut, Mount
+from reprorun.files import sha256_of
+from reprorun.model import WORKSPACE, Archive, Change, GuestReport, LeftOut, Mount
 
 GUEST_REPORT = ".reprorun-guest.json"
 LONGEST_REPORT = 16 << 20  # bytes; it lists what could not be kept
@@ -116,6 +117,23 @@ def take_guest_report(log_dir: str) -> GuestReport | None:
     with suppress(OSError):
         os.unlink(path)
     return report
+
+
+def archive_warning(log_dir: str, archive: Archive | None) -> str | None:
+    """A line for an experiment that wrote over the archive of its own code."""
+    if archive is None or _digest(os.path.join(log_dir, store.ARCHIVE_FILE)) == archive.sha256:
+        return None
+    return f"the experiment changed {store.ARCHIVE_FILE}: it is not the code that ran"
+
+
+def _digest(path: str) -> str | None:
+    """Of a regular file that can be read; the experiment may have put anything in its place."""
+    if os.path.islink(path) or not os.path.isfile(path):
+        return None
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
 
 
 def find_sub_records(log_dir: str) -> tuple[str, ...]:

@@ -60,6 +60,13 @@ def _signal_name(number: int) -> str | None:
         return None
 
 
+def memory_warning(outcome: Outcome) -> str | None:
+    """A line for a run that came to its end although the kernel killed a part of it."""
+    if outcome.status != "finished" or not (outcome.guest and outcome.guest.oom_killed):
+        return None
+    return "the kernel killed one of its processes for want of memory; the others went on"
+
+
 def network_advice(outcome: Outcome, network: Network, tail: str) -> str | None:
     """A line for a run that failed, it seems, for want of the network."""
     if outcome.exit_code == 0 or network != "none":

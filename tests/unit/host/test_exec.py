@@ -405,6 +405,29 @@ def test_a_guest_report_that_is_nonsense_is_dropped(bench: Bench) -> None:
     assert finished.record.peak_memory is None
 
 
+def test_an_archive_that_was_written_over_is_told(bench: Bench) -> None:
+    def program(process: FakeProcess) -> int:
+        process.write("/log/launch_archive.tar.xz", b"something else")
+        return 0
+
+    assert not any("changed" in note for note in bench.run().record.notes)
+    bench.engine.programs["python"] = program
+    notes = bench.run().record.notes
+    assert any("changed launch_archive.tar.xz" in note for note in notes)
+
+
+def test_a_process_killed_for_want_of_memory_is_told(bench: Bench) -> None:
+    def program(process: FakeProcess) -> int:
+        report = {"oom_killed": True, "outputs_kept": True}
+        process.write("/log/.reprorun-guest.json", json.dumps(report).encode())
+        return 0
+
+    bench.engine.programs["python"] = program
+    record = bench.run().record
+    assert record.status == "finished"
+    assert any("for want of memory" in note for note in record.notes)
+
+
 def test_outputs_are_not_written_through_a_planted_link(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
 
