@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from reprorun.cli.text import printable
 from reprorun.engine.protocol import Stream
-from reprorun.workflow.report import Reporter
+from reprorun.workflow.report import Reporter, Silent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,20 +43,11 @@ class Output:
             os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
 
 
-class Quiet:
+class Quiet(Silent):
     """Only the experiment's output."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-
-    def step(self, name: str, text: str) -> None:
-        pass
-
-    def progress(self, text: str) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        pass
 
     def output(self, stream: Stream, data: bytes) -> None:
         self._output.write(stream, data)

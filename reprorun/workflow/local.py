@@ -16,9 +16,9 @@ from reprorun import store
 from reprorun.model import BaseImage, EngineInfo, Gpus, Limits, Lock, Requirements, RunSpec
 from reprorun.probe.code import find_code
 from reprorun.probe.hardware import find_hardware
-from reprorun.workflow.exec import archive_code, open_record
 from reprorun.workflow.gather import Environment, Sources
 from reprorun.workflow.keeper import utc_now
+from reprorun.workflow.opening import archive_code, open_record
 
 NOTE = (
     "run without a container (engine local): nothing isolated or limited it, "

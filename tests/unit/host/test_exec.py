@@ -288,7 +288,7 @@ def test_a_container_does_not_go_on_unattended(
         raise OSError(28, "No space left on device", "requirements.lock")
 
     bench.engine.programs["python"] = lambda process: process.sleep(60) or 0
-    monkeypatch.setattr("reprorun.workflow.exec._write_texts", full)
+    monkeypatch.setattr("reprorun.workflow.run._write_texts", full)
     with pytest.raises(EngineError, match="is full"):
         bench.run()
     assert bench.engine.containers == {}

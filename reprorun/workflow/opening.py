@@ -1,0 +1,123 @@
+"""Opening a record: its directory is claimed, its first state written, the code archived."""
+
+from __future__ import annotations
+
+import os
+
+import reprorun
+from reprorun import files, store
+from reprorun.errors import EngineError, UsageError
+from reprorun.experiment import dump_json
+from reprorun.experiment.archive import write_archive
+from reprorun.experiment.repository import LeftOut as TreeLeftOut
+from reprorun.experiment.repository import RepositoryError, Tree
+from reprorun.model import Archive, Code, EngineUsed, Record, RunSpec, SchemaMark
+from reprorun.plan import choose_gpus, container_command, redact
+from reprorun.workflow.gather import Environment, Sources
+from reprorun.workflow.keeper import Keeper, explain, utc_now
+
+PREFIX = "experiment"  # garage's default: data/local/experiment/NAME
+LONGEST_NAME = 200  # bytes, which leaves room for a number within a file system's 255
+
+
+def describe_code(code: Code) -> str:
+    """The repository in a few words."""
+    name, number = os.path.basename(code.root), len(code.files)
+    count = f"{number} file{'s' * (number != 1)}"
+    if code.commit is None:
+        return f"{name}, {count}"
+    dirty = " with uncommitted changes" if code.dirty else ""
+    return f"{name} at {code.commit[:12]}{dirty}, {count}"
+
+
+def log_directory(spec: RunSpec) -> str:
+    """Where the record goes, before a number is put behind it.
+
+    Raises:
+        UsageError: the name can't be a directory's.
+    """
+    if spec.log_dir:
+        return os.path.join(spec.cwd, spec.log_dir)
+    return os.path.join(spec.cwd, "data", "local", PREFIX, _name(spec))
+
+
+def _name(spec: RunSpec) -> str:
+    if spec.name is None:
+        stem = os.path.splitext(os.path.basename(spec.script))[0]
+        return os.fsencode(stem)[:LONGEST_NAME].decode(errors="ignore")
+    too_long = len(os.fsencode(spec.name)) > LONGEST_NAME
+    if too_long or spec.name in ("", ".", "..") or "/" in spec.name or "\0" in spec.name:
+        raise UsageError(
+            f"--name {spec.name!r} can't be the name of a directory: it must not be empty, hold a "
+            f"slash or be longer than {LONGEST_NAME} bytes."
+        )
+    return spec.name
+
+
+def open_record(spec: RunSpec, sources: Sources, environment: Environment) -> Keeper:
+    """Claim the log directory and begin the record.
+
+    Raises:
+        UsageError: the directory can't be made, or holds something.
+        EngineError: its disk is full.
+    """
+    path = log_directory(spec)
+    log_dir = store.use_log_dir(path) if spec.log_dir else store.claim_log_dir(path)
+    try:
+        # first of all: it marks the directory as a log directory, which no other run archives
+        dump_json(os.path.join(log_dir, store.METADATA_FILE), sources.code.metadata)
+        for name, data in spec.payloads.items():
+            files.write(os.path.join(log_dir, name), data)
+        return Keeper(os.path.realpath(log_dir), _first_record(spec, sources, environment))
+    except OSError as error:
+        raise EngineError(explain(error, log_dir)) from error
+
+
+def _first_record(spec: RunSpec, sources: Sources, environment: Environment) -> Record:
+    code, engine = sources.code, environment.engine
+    gpus = choose_gpus(spec.gpus, engine)
+    return Record(
+        reprorun=SchemaMark(version=reprorun.__version__),
+        id=os.urandom(8).hex(),
+        status="created",
+        created=utc_now(),
+        argv=(spec.script, *spec.args),
+        cwd=code.workdir,
+        command=container_command(spec, code),
+        params=spec.params,
+        environment=redact(spec.env),
+        githash=code.githash,
+        dirty=code.dirty,
+        launcher=code.metadata["launcher"],
+        left_out=code.left_out,
+        submodules=code.submodules,
+        inputs=sources.inputs,
+        requirements=sources.requirements.source,
+        environment_digest=f"sha256:{environment.digest}" if environment.digest else "",
+        base_image=environment.base,
+        engine=EngineUsed(name=engine.name, version=engine.version, api_version=engine.api_version),
+        runtime="gpu" if gpus else "cpu",
+        gpus=gpus,
+        limits=spec.limits,
+        network=spec.network,
+        notes=sources.notes,
+    )
+
+
+def archive_code(code: Code, keeper: Keeper) -> Archive:
+    """Write the launch archive.
+
+    Raises:
+        UsageError: there is nothing to archive, or a file can't be read.
+    """
+    path = os.path.join(keeper.log_dir, store.ARCHIVE_FILE)
+    left_out = tuple(
+        TreeLeftOut(path=e.path, size=e.size, sha256=e.sha256, reason=e.reason)
+        for e in code.left_out
+    )
+    try:
+        digest = write_archive(code.root, Tree(files=code.files, left_out=left_out), path)
+    except RepositoryError as error:
+        raise UsageError(str(error)) from error
+    size = os.path.getsize(path)
+    return Archive(sha256=digest.removeprefix("sha256:"), size=size, files=len(code.files))
