@@ -1,4 +1,4 @@
-"""All tests: signals as a terminal has them.
+"""All tests: signals as a terminal has them, and no time limit for one example of a property.
 
 Tests interrupt what they start. In the background of a shell, or under nohup, interrupts are
 ignored, children inherit that, and reprorun heeds it.
@@ -7,6 +7,11 @@ ignored, children inherit that, and reprorun heeds it.
 from __future__ import annotations
 
 import signal
+
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # how long one takes depends on the rest
+settings.load_profile("any machine")
 
 _DEFAULTS = {
     signal.SIGINT: signal.default_int_handler,

@@ -16,7 +16,7 @@ import types
 import uuid
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reprorun.experiment import LogEncoder, dump_json
@@ -233,7 +233,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)  # how long one takes depends on what else the machine does
 @given(values, st.booleans())
 def test_it_never_raises(value, sort_keys):
     text = json.dumps(value, cls=LogEncoder, sort_keys=sort_keys, indent=1)
