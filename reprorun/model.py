@@ -147,7 +147,6 @@ class Requirements(Value, frozen=True, kw_only=True):
     """What says which packages the experiment needs. `source` None: nothing does."""
 
     source: str | None = None  # file, relative to the repository's root
-    text: str = ""  # requirement lines in the form that uv reads
     paths: tuple[str, ...] = ()  # of the working tree, to put on the module search path
 
 
@@ -307,7 +306,7 @@ class GuestReport(Value, frozen=True, kw_only=True):
 
 
 class Output(Value, frozen=True, kw_only=True):
-    """A file that the run left in its record. `kept` is false for what could not be brought out."""
+    """A file that the run left in its record."""
 
     path: str  # relative to the record
     size: int  # bytes

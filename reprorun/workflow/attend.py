@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from reprorun.engine import Engine
 from reprorun.engine.protocol import Stream
-from reprorun.errors import EngineError, EngineUnavailable
+from reprorun.errors import EngineError
 from reprorun.model import ContainerState, Value
 from reprorun.workflow.report import Reporter
 
@@ -56,29 +56,18 @@ def attend(
         meanwhile: done while the engine starts it, which takes its time.
 
     Raises:
-        EngineError: the engine stopped answering.
+        EngineError: it refused, or stopped answering. The container may then be running, as after
+            any other error; whoever created it removes it.
     """
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     with _signals_into(events), closing(engine.attach(container)) as pieces:
         heard_all = threading.Event()
         reader = _thread(events, lambda: _pump(pieces, output, heard_all))
         _thread(events, lambda: events.put(("exited", _start_and_wait(engine, container))))
-        try:
-            meanwhile()
-            state, cause = _until_exited(engine, container, events, report, timeout)
-        except EngineUnavailable:
-            raise  # the container may well go on, and be found again
-        except BaseException:
-            _kill_anyhow(engine, container)
-            raise
+        meanwhile()
+        state, cause = _until_exited(engine, container, events, report, timeout)
         reader.join(DRAIN)
         return Ending(state=state, cause=cause, heard_all=heard_all.is_set())
-
-
-def _kill_anyhow(engine: Engine, container: str) -> None:
-    """Let nothing go on unattended."""
-    with suppress(EngineError):
-        engine.kill(container)
 
 
 def _start_and_wait(engine: Engine, container: str) -> ContainerState:
