@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from reprorun.errors import UsageError
 from reprorun.experiment.atomic import is_unfinished, replacing
 
-__all__ = ["cache_directory", "digest_of", "is_unfinished", "replacing", "sha256_of", "write"]
+__all__ = [
+    "cache_directory",
+    "cache_lock",
+    "digest_of",
+    "is_unfinished",
+    "layer_file",
+    "replacing",
+    "sha256_of",
+    "write",
+]
 
 READ_SIZE = 1 << 20  # bytes
 
@@ -43,3 +57,25 @@ def cache_directory(*names: str) -> str:
     path = user_cache_path("reprorun").joinpath(*names)
     path.mkdir(parents=True, exist_ok=True)
     return str(path)
+
+
+@contextmanager
+def cache_lock(*, exclusive: bool = False) -> Iterator[None]:
+    """Hold the cache: shared by all who put things in and use them, alone by who removes some.
+
+    Raises:
+        UsageError: it is wanted alone while others hold it.
+    """
+    with open(os.path.join(cache_directory(), "lock"), "ab") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_EX | fcntl.LOCK_NB) if exclusive else fcntl.LOCK_SH)
+        except BlockingIOError as error:
+            raise UsageError(
+                "a run is being prepared and may need what would be removed. Try again soon."
+            ) from error
+        yield
+
+
+def layer_file(number: int) -> str:
+    """The file that holds a layer in a build context, counted from 1."""
+    return f"layer-{number:02d}.tar"

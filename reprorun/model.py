@@ -30,8 +30,26 @@ HOME = "/home/reprorun"
 ENTRYPOINT = ("python", "-I", "-S", f"{PREFIX}/supervise.py")
 """The container's main process, which runs the command."""
 
+ENVIRONMENT = {
+    "HOME": HOME,
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "TZ": "UTC",
+    "PYTHONHASHSEED": "0",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "MPLBACKEND": "Agg",
+}
+"""Variables of every environment, beside its search path for programs."""
+
 DIGEST_LABEL = "reprorun.digest"
 """Label of our images: the digest of what each was made from."""
+
+KIND_LABEL = "reprorun.kind"
+"""Label of our images: environment, run, system, dockerfile."""
+
+REVISION_LABEL = "org.opencontainers.image.revision"
+"""Label of the run's image: the commit."""
 
 Network = Literal["none", "bridge", "host"]
 Status = Literal["created", "building", "running", "finished", "failed", "interrupted", "lost"]
@@ -78,6 +96,8 @@ class RunSpec(Value, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     inputs: tuple[str, ...] = ()
     base_image: str | None = None
+    dockerfile: str | None = None  # --file: builds the base image
+    lock: str | None = None  # --lock: a lock file that decides
     python: str | None = None  # X.Y
     as_of: str | None = None  # ISO date, or "commit"
     gpus: Gpus = Gpus()
@@ -143,11 +163,64 @@ class InputFile(Value, frozen=True, kw_only=True):
     files: int = 1
 
 
-class Requirements(Value, frozen=True, kw_only=True):
-    """What says which packages the experiment needs. `source` None: nothing does."""
+RequirementsKind = Literal[
+    "none", "lock", "uv-lock", "pylock", "poetry-lock", "pipfile-lock", "requirements", "project",
+    "setup", "conda", "imports",
+]  # fmt: skip
 
-    source: str | None = None  # file, relative to the repository's root
+
+class Requirements(Value, frozen=True, kw_only=True):
+    """Which file says what packages the experiment needs, and what is said about its Python."""
+
+    kind: RequirementsKind = "none"
+    source: str | None = None  # file that decides, relative to the repository's root
     paths: tuple[str, ...] = ()  # of the working tree, to put on the module search path
+    lines: tuple[str, ...] = ()  # of kind "imports": what was found, at the installed versions
+    python: str | None = None  # X.Y that a file asks for
+    requires_python: str | None = None  # versions that will do, such as ">=3.9,<3.13"
+    python_source: str | None = None  # file that says so
+    system_packages: str | None = None  # apt.txt, relative to the root
+    notes: tuple[str, ...] = ()  # what a reader should know
+
+
+class RemoteFile(Value, frozen=True, kw_only=True):
+    """A wheel or source distribution as an index, or a lock file, names it."""
+
+    name: str  # file name
+    sha256: str  # hex digits
+    url: str | None = None  # None: the index has to be asked for it
+    size: int | None = None  # bytes
+
+
+class GitSource(Value, frozen=True, kw_only=True):
+    """A commit of a git repository."""
+
+    url: str  # without "git+"; may hold credentials until it is recorded
+    commit: str
+    subdirectory: str = ""
+
+
+class Pinned(Value, frozen=True, kw_only=True):
+    """One package of a lock file, with the files that may be taken for it."""
+
+    name: str  # normalized
+    version: str  # "" where a commit says it
+    files: tuple[RemoteFile, ...] = ()
+    git: GitSource | None = None
+
+
+class Wanted(Value, frozen=True, kw_only=True):
+    """The packages that an experiment wants, as its files say it; nothing is resolved yet."""
+
+    lines: tuple[str, ...] = ()  # requirements as uv reads them
+    constraints: tuple[str, ...] = ()  # the same, for what else comes in
+    options: tuple[str, ...] = ()  # flags for uv that the file holds, such as an index's address
+    exact: bool = False  # the lines, each pinned and hashed, are the whole set: nothing is added
+    project: str | None = None  # a pyproject.toml that uv reads itself, relative to the root
+    pinned: tuple[Pinned, ...] | None = None  # the whole set, where the file is a lock
+    paths: tuple[str, ...] = ()  # of local projects, relative to the root: their modules' places
+    files: tuple[str, ...] = ()  # all that were read, relative to the root
+    notes: tuple[str, ...] = ()
 
 
 class BaseImage(Value, frozen=True, kw_only=True):
@@ -162,6 +235,9 @@ class BaseImage(Value, frozen=True, kw_only=True):
     machine: str = ""  # x86_64, aarch64
     libc: str = ""  # "glibc 2.36"
     path: str = ""  # search path for programs
+    dockerfile: str | None = None  # of the project's own, that it was built from
+    apt: tuple[str, ...] = ()  # system packages that were added (apt.txt)
+    installed: tuple[str, ...] = ()  # NAME=VERSION of all system packages, where some were added
 
     @property
     def python_minor(self) -> str:
@@ -169,19 +245,36 @@ class BaseImage(Value, frozen=True, kw_only=True):
         return ".".join(self.python.split(".")[:2])
 
 
+class Source(Value, frozen=True, kw_only=True):
+    """What a wheel was built from, because nobody offers a wheel that fits."""
+
+    kind: Literal["sdist", "git"]
+    name: str = ""  # file name of the source distribution
+    sha256: str = ""  # of the source distribution
+    commit: str = ""
+    subdirectory: str = ""
+    built_with: tuple[str, ...] = ()  # packages that were there while it was built
+
+
+class Package(Value, frozen=True, kw_only=True):
+    """One package of an environment: the very wheel that is installed."""
+
+    name: str  # normalized
+    version: str
+    wheel: RemoteFile
+    address: str | None = None  # where it is not from an index: its own, without credentials
+    source: Source | None = None  # None: the wheel was offered as it is
+
+
 class Lock(Value, frozen=True, kw_only=True):
     """Every package with version and hashes, for one Python on one platform."""
 
-    text: str  # requirements.lock
+    packages: tuple[Package, ...] = ()  # by name
+    paths: tuple[str, ...] = ()  # of local projects that were asked for, relative to the root
     source: str | None = None  # the file that decided
     resolved: str = ""  # UTC time
     cached: bool = False
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """`name==version` of each package."""
-        lines = (line.split(" ")[0].rstrip("\\") for line in self.text.splitlines())
-        return tuple(line for line in lines if "==" in line and not line.startswith(("#", "-")))
+    notes: tuple[str, ...] = ()
 
 
 class EngineInfo(Value, frozen=True, kw_only=True):
@@ -195,6 +288,7 @@ class EngineInfo(Value, frozen=True, kw_only=True):
     root_dir: str = ""
     rootless: bool = False
     os: str = ""
+    takes_layers: bool = True  # an image can be handed over layer by layer, without a build
 
 
 class Image(Value, frozen=True, kw_only=True):
@@ -206,6 +300,20 @@ class Image(Value, frozen=True, kw_only=True):
     env: tuple[str, ...] = ()  # KEY=VALUE
     repo_digests: tuple[str, ...] = ()  # NAME@sha256:...
     machine: str = ""
+    tags: tuple[str, ...] = ()
+    size: int = 0  # bytes, with what it shares with others
+
+
+class ImageSpec(Value, frozen=True, kw_only=True):
+    """An image to be made from another one by adding layers and settings."""
+
+    tag: str
+    parent: str  # id
+    env: dict[str, str] = {}  # added to the parent's
+    workdir: str | None = None  # None: the parent's
+    entrypoint: tuple[str, ...] | None = None  # None: the parent's
+    labels: dict[str, str] = {}  # added to the parent's
+    dockerfile: str  # the same, for engines that have to build it
 
 
 class Hardware(Value, frozen=True, kw_only=True):
@@ -258,14 +366,22 @@ class ContainerSpec(Value, frozen=True, kw_only=True):
     entrypoint: tuple[str, ...] | None = None  # None: the image's
 
 
+class EnvironmentPlan(Value, frozen=True, kw_only=True):
+    """The environment's image, before it is made."""
+
+    version: str  # of reprorun
+    base: BaseImage
+    layers: tuple[str, ...]  # what each holds
+    digest: str
+    tag: str
+
+
 class Plan(Value, frozen=True, kw_only=True):
     """Everything that will be done, before anything is: what `--dry-run` prints."""
 
     version: str  # of reprorun
-    base: BaseImage
+    environment: EnvironmentPlan
     githash: str | None
-    environment_digest: str
-    environment_tag: str
     run_digest: str
     run_tag: str
     container: ContainerSpec
@@ -288,6 +404,16 @@ class ContainerState(Value, frozen=True, kw_only=True):
     exit_code: int | None = None
     oom_killed: bool = False
     error: str = ""
+
+
+class ListedContainer(Value, frozen=True, kw_only=True):
+    """A container as a list of them has it."""
+
+    id: str
+    name: str
+    image: str  # id
+    labels: dict[str, str] = {}
+    running: bool = False
 
 
 class GuestReport(Value, frozen=True, kw_only=True):
@@ -368,6 +494,9 @@ class Record(Value, frozen=True, kw_only=True):
     submodules: tuple[Submodule, ...] = ()
     inputs: tuple[InputFile, ...] = ()
     requirements: str | None = None  # the file that decided on the packages
+    packages: tuple[Package, ...] = ()  # the very wheels that were installed
+    packages_resolved: str | None = None  # when their versions were chosen
+    python_source: str | None = None  # the file that asked for this Python
     environment_digest: str = ""
     base_image: BaseImage | None = None
     image: str = ""  # tag of the run's image on the engine that ran it

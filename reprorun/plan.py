@@ -17,6 +17,7 @@ from reprorun.model import (
     Code,
     ContainerSpec,
     EngineInfo,
+    EnvironmentPlan,
     GpuRequest,
     Gpus,
     InputFile,
@@ -42,7 +43,6 @@ class Facts(Value, frozen=True, kw_only=True):
     """What was found on the host and the engine."""
 
     code: Code
-    base: BaseImage
     inputs: tuple[InputFile, ...]
     engine: EngineInfo
     uid: int
@@ -53,35 +53,50 @@ class Facts(Value, frozen=True, kw_only=True):
 
 
 def make_plan(
-    spec: RunSpec, facts: Facts, environment_digest: str, archive_sha256: str, run_template: str
+    spec: RunSpec, facts: Facts, environment: EnvironmentPlan, archive_sha256: str
 ) -> Plan:
     """Decide everything.
 
     Args:
         spec: what the user asked for.
         facts: what was found.
-        environment_digest: of base image, lock, guest and settings.
+        environment: the image that the run's is made from.
         archive_sha256: of the launch archive.
-        run_template: what the run's Dockerfile is rendered from.
 
     Raises:
         UsageError: the code claims to be at a commit that git would not name so.
     """
     githash = _checked_githash(facts.code)
     made_in = made_directories(facts.code, facts.inputs)
-    run_digest = digest_of(
-        "run 1", run_template, environment_digest, archive_sha256, githash or "", *made_in
-    )
-    run_tag = f"{RUN_REPOSITORY}:{run_digest[:TAG_LENGTH]}"
+    digest = digest_of("run 2", environment.digest, archive_sha256, githash or "", *made_in)
+    tag = f"{RUN_REPOSITORY}:{digest[:TAG_LENGTH]}"
     return Plan(
         version=facts.version,
-        base=facts.base,
+        environment=environment,
         githash=githash,
-        environment_digest=f"sha256:{environment_digest}",
-        environment_tag=f"{ENVIRONMENT_REPOSITORY}:{environment_digest[:TAG_LENGTH]}",
-        run_digest=f"sha256:{run_digest}",
-        run_tag=run_tag,
-        container=_container(spec, facts, run_tag),
+        run_digest=f"sha256:{digest}",
+        run_tag=tag,
+        container=_container(spec, facts, tag),
+    )
+
+
+def plan_environment(
+    version: str, base: BaseImage, digest: str, layers: tuple[str, ...]
+) -> EnvironmentPlan:
+    """Name the environment's image.
+
+    Args:
+        version: of reprorun.
+        base: the image that it is made from.
+        digest: hex digits, of all that is in it.
+        layers: what each of them holds.
+    """
+    return EnvironmentPlan(
+        version=version,
+        base=base,
+        layers=layers,
+        digest=f"sha256:{digest}",
+        tag=f"{ENVIRONMENT_REPOSITORY}:{digest[:TAG_LENGTH]}",
     )
 
 

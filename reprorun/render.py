@@ -8,66 +8,118 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from reprorun.errors import UsageError
-from reprorun.model import DIGEST_LABEL, ENTRYPOINT, HOME, PREFIX, WORKSPACE, Plan
+from reprorun.files import layer_file
+from reprorun.model import (
+    DIGEST_LABEL,
+    ENTRYPOINT,
+    ENVIRONMENT,
+    KIND_LABEL,
+    PREFIX,
+    REVISION_LABEL,
+    WORKSPACE,
+    EnvironmentPlan,
+    Plan,
+)
 
 if TYPE_CHECKING:
     import jinja2
 
 ENVIRONMENT_TEMPLATE = "environment.Dockerfile.j2"
+SYSTEM_TEMPLATE = "system.Dockerfile.j2"
 RUN_TEMPLATE = "run.Dockerfile.j2"
 STAGE = "environment"
 
+SYSTEM_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]*")
 
 
-def environment_dockerfile(plan: Plan) -> str:
-    """The Dockerfile that the environment's image is built from."""
-    return _environment(plan, base=plan.base.id, stage=None)
+def environment_dockerfile(environment: EnvironmentPlan) -> str:
+    """The Dockerfile of an environment's image."""
+    return _environment(environment, base=environment.base.id, stage=None)
+
+
+def system_dockerfile(base: str, packages: tuple[str, ...], labels: dict[str, str]) -> str:
+    """The Dockerfile of a base image with system packages added."""
+    return _render(
+        SYSTEM_TEMPLATE,
+        base=_reference(base),
+        packages=[_system_package(name) for name in packages],
+        labels=labels,
+    )
 
 
 def run_dockerfile(plan: Plan) -> str:
-    """The Dockerfile that the run's image is built from."""
-    return _run(plan, environment=plan.environment_tag)
+    """The Dockerfile of the run's image."""
+    return _run(plan, environment=plan.environment.tag, code=layer_file(1), target="/")
 
 
 def whole_dockerfile(plan: Plan) -> str:
     """Both as one file, as the record keeps it: with names that mean something elsewhere too."""
-    base = plan.base.repo_digest or plan.base.ref
-    environment = _environment(plan, base=base, stage=STAGE)
-    return f"{environment}\n{_run(plan, environment=STAGE)}"
+    base = plan.environment.base
+    environment = _environment(plan.environment, base=base.repo_digest or base.ref, stage=STAGE)
+    run = _run(plan, environment=STAGE, code="launch_archive.tar.xz", target=f"{WORKSPACE}/")
+    return f"{environment}\n{run}"
 
 
-def template_source(name: str) -> str:
-    """A template as it stands, for digests."""
-    with open(os.path.join(_directory(), name), encoding="utf-8") as file:
-        return file.read()
-
-
-def _environment(plan: Plan, *, base: str, stage: str | None) -> str:
+def _environment(plan: EnvironmentPlan, *, base: str, stage: str | None) -> str:
     return _render(
         ENVIRONMENT_TEMPLATE,
         base=_reference(base),
         stage=stage,
-        path=f"{PREFIX}/bin:{plan.base.path}",
-        home=HOME,
+        # the image that is named by its id has them already
+        apt=[_system_package(name) for name in plan.base.apt] if stage else [],
+        layers=[(layer_file(n), _comment(t)) for n, t in enumerate(plan.layers, 1)],
+        environment=environment_variables(plan),
         workspace=WORKSPACE,
         entrypoint=list(ENTRYPOINT),
-        labels={"reprorun": plan.version, DIGEST_LABEL: plan.environment_digest},
+        labels=environment_labels(plan),
     )
 
 
-def _run(plan: Plan, *, environment: str) -> str:
-    labels = {"reprorun": plan.version, DIGEST_LABEL: plan.run_digest}
-    if plan.githash:
-        labels["org.opencontainers.image.revision"] = plan.githash
+def _run(plan: Plan, *, environment: str, code: str, target: str) -> str:
     return _render(
         RUN_TEMPLATE,
         environment=_reference(environment),
-        workspace=WORKSPACE,
+        code=code,
+        target=target,
         githash=plan.githash,
-        labels=labels,
+        labels=run_labels(plan),
     )
+
+
+def environment_variables(plan: EnvironmentPlan) -> dict[str, str]:
+    """The variables that the environment's image sets."""
+    return {"PATH": f"{PREFIX}/bin:{plan.base.path}", **ENVIRONMENT}
+
+
+def environment_labels(plan: EnvironmentPlan) -> dict[str, str]:
+    """The labels of the environment's image."""
+    return {
+        "reprorun": plan.version,
+        KIND_LABEL: "environment",
+        DIGEST_LABEL: plan.digest,
+    }
+
+
+def run_labels(plan: Plan) -> dict[str, str]:
+    """The labels of the run's image."""
+    labels = {"reprorun": plan.version, KIND_LABEL: "run", DIGEST_LABEL: plan.run_digest}
+    return {**labels, REVISION_LABEL: plan.githash} if plan.githash else labels
+
+
+def _system_package(text: str) -> str:
+    """A package's name stands unquoted in a shell's command line: nothing else may pass."""
+    if not SYSTEM_PACKAGE.fullmatch(text):
+        raise UsageError(
+            f"{text!r} is no name of a Debian package (such as gcc, or gcc=4:12.2.0-3)."
+        )
+    return text
+
+
+def _comment(text: str) -> str:
+    """Text that stays within a comment's line."""
+    return _CONTROL.sub(" ", text)
 
 
 def _render(name: str, **values: Any) -> str:

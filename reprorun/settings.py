@@ -19,6 +19,8 @@ from reprorun.toml import read_toml
 
 NAMES: Final = (
     "base-image",
+    "file",
+    "lock",
     "python",
     "as-of",
     "gpus",
@@ -55,8 +57,12 @@ def resolve(given: Mapping[str, str | None], directory: str) -> dict[str, Any]:
 _LIMITS: Final = {"memory": "memory", "cpus": "cpus", "shm-size": "shm_size", "timeout": "timeout"}
 
 
+_FIELDS: Final = {"file": "dockerfile"}  # where the spec has another word
+_PATHS: Final = ("file", "lock")  # in a pyproject.toml: relative to it
+
+
 def _field(name: str) -> str:
-    return name.replace("-", "_")
+    return _FIELDS.get(name, name.replace("-", "_"))
 
 
 def _first(
@@ -66,11 +72,13 @@ def _first(
     flag = given.get(name)
     if flag is not None:
         return flag, f"--{name}"
-    variable = f"REPRORUN_{_field(name).upper()}"
+    variable = f"REPRORUN_{name.replace('-', '_').upper()}"
     if os.environ.get(variable):
         return os.environ[variable], variable
     if name in project:
-        return _text(name, project[name]), f"{name} in [tool.reprorun] of {path}"
+        value = _text(name, project[name])
+        value = os.path.join(os.path.dirname(path), value) if name in _PATHS else value
+        return value, f"{name} in [tool.reprorun] of {path}"
     return None
 
 
@@ -199,6 +207,8 @@ def _cpus(text: str) -> float:
 
 _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "base-image": str,
+    "file": str,
+    "lock": str,
     "python": _python,
     "as-of": _as_of,
     "gpus": parse_gpus,

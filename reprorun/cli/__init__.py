@@ -14,8 +14,10 @@ from reprorun import __version__
 
 COMMANDS = {  # name: module, line of `--help`
     "exec": ("reprorun.cli.exec", "run a launcher script in a container, keep the record"),
+    "lock": ("reprorun.cli.lock", "resolve the packages and write the lock, run nothing"),
     "ls": ("reprorun.cli.records", "list records"),
     "show": ("reprorun.cli.records", "say what a record holds"),
+    "gc": ("reprorun.cli.gc", "remove images, containers and cached files that nothing needs"),
     "doctor": ("reprorun.cli.doctor", "what works on this machine, what doesn't, how to mend it"),
 }
 USAGE_ERROR = 2

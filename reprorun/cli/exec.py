@@ -7,25 +7,7 @@ from typing import Any
 
 import click
 
-from reprorun.cli.options import HELP
-
-SETTINGS = {  # as reprorun.settings has them; here so that --help needs no import
-    "base-image": ("REF", "Image to build on (default: python:X.Y-slim)."),
-    "python": ("X.Y", "Python in the container (default: the one that runs reprorun)."),
-    "as-of": ("DATE|commit", "Packages of that day, or of the day of the commit."),
-    "gpus": ("WHICH", "all, a number, device=I,J or none (default: where the engine has them)."),
-    "network": ("NAME", "none (default), bridge or host."),
-    "memory": ("SIZE", "Memory limit, such as 512m or 4g."),
-    "cpus": ("N", "Processors, such as 1.5."),
-    "shm-size": ("SIZE", "Shared memory (default: 1g)."),
-    "timeout": ("TIME", "Stop it after that long, such as 90s or 2h."),
-}
-
-
-def _with_settings(command: Any) -> Any:
-    for name, (metavar, text) in reversed(SETTINGS.items()):
-        command = click.option(f"--{name}", metavar=metavar, help=text)(command)
-    return command
+from reprorun.cli.options import HELP, SETTINGS, with_settings
 
 
 @click.command("exec", context_settings={**HELP, "allow_interspersed_args": False})
@@ -40,7 +22,7 @@ def _with_settings(command: Any) -> Any:
 @click.option("--name", metavar="NAME", help="Name of the run (default: the script's).")
 @click.option("--log-dir", metavar="DIR",
               help="Where to keep the record (default: data/local/experiment/NAME).")  # fmt: skip
-@_with_settings
+@with_settings(tuple(SETTINGS))
 @click.option("--force-cpu", is_flag=True, help="Use the CPU runtime and hide GPUs.")
 @click.option("--rebuild", is_flag=True, help="Resolve the packages and build the images anew.")
 @click.option("--offline", is_flag=True, help="Open no connection; take what is in the cache.")
@@ -70,7 +52,9 @@ def _spec(given: dict[str, Any]) -> Any:
 
     if given["name"] is not None and given["log_dir"] is not None:
         raise UsageError("--name and --log-dir both say where the record goes; give one of them.")
-    for flag in ("log_dir", "base_image"):
+    if given["file"] is not None and given["base_image"] is not None:
+        raise UsageError("--file and --base-image both name the base image; give one of them.")
+    for flag in ("log_dir", "base_image", "file", "lock"):
         if given[flag] == "":
             raise UsageError(f"--{flag.replace('_', '-')} is empty.")
     cwd = os.getcwd()

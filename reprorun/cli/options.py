@@ -5,13 +5,41 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from typing import Any
+
+import click
 
 from reprorun.errors import UsageError
 from reprorun.experiment.guest import VARIABLE as GUEST_VARIABLE
 
+SETTINGS = {  # as reprorun.settings has them; here so that --help needs no import
+    "base-image": ("REF", "Image to build on (default: python:X.Y-slim)."),
+    "file": ("DOCKERFILE", "Build this file of the project and use it as the base image."),
+    "lock": ("FILE", "Lock file that says which packages, in place of the nearest such file."),
+    "python": ("X.Y", "Python in the container (default: what the project says, else this one)."),
+    "as-of": ("DATE|commit", "Packages of that day, or of the day of the commit."),
+    "gpus": ("WHICH", "all, a number, device=I,J or none (default: where the engine has them)."),
+    "network": ("NAME", "none (default), bridge or host."),
+    "memory": ("SIZE", "Memory limit, such as 512m or 4g."),
+    "cpus": ("N", "Processors, such as 1.5."),
+    "shm-size": ("SIZE", "Shared memory (default: 1g)."),
+    "timeout": ("TIME", "Stop it after that long, such as 90s or 2h."),
+}
 HELP = {"help_option_names": ["-h", "--help"]}
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
+
+
+def with_settings(names: tuple[str, ...]) -> Callable[[Any], Any]:
+    """Decorates a command with the flags of some settings."""
+
+    def decorate(command: Any) -> Any:
+        for name in reversed(names):
+            metavar, text = SETTINGS[name]
+            command = click.option(f"--{name}", metavar=metavar, help=text)(command)
+        return command
+
+    return decorate
 
 
 def parse_params(pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reprorun.engine.protocol import Engine
+from reprorun.engine.protocol import Engine, Layer
 
-__all__ = ["Engine", "connect"]
+__all__ = ["Engine", "Layer", "connect"]
 
 
 def connect() -> Engine:

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import http.client
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import cached_property
 from typing import Any, cast
 
 import docker
 import requests
-import urllib3
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import DeviceRequest
+from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import Mount as DockerMount
 from docker.utils.socket import frames_iter
 
-from reprorun.engine.protocol import Progress, Stream
-from reprorun.errors import BuildFailed, EngineError, EngineUnavailable, ImageMissing
+from reprorun.engine.buildx import build_with, find_buildx
+from reprorun.engine.context import write_context
+from reprorun.engine.docker_errors import build_failure, cannot_pull, explain, translated
+from reprorun.engine.docker_values import gpus_for, image_of, info_of, limits_for, with_tag
+from reprorun.engine.loading import load
+from reprorun.engine.protocol import Layer, Progress, Stream
+from reprorun.errors import BuildFailed, EngineError, ImageMissing
 from reprorun.model import (
     Change,
     ContainerSpec,
     ContainerState,
     EngineInfo,
-    GpuRequest,
     Image,
-    Limits,
+    ImageSpec,
+    ListedContainer,
 )
 
 ANSWER_WITHIN = 60  # seconds that the engine may take for any answer but `wait` and the streams
-BUILD_LINES_KEPT = 15  # of a build that failed, for the message
 COPY_CHUNK = 1 << 20  # bytes
 
 _STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
@@ -51,57 +54,83 @@ class DockerEngine:
             EngineUnavailable: none answers there, or the user may not talk to it.
         """
         address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
-        with _translated(address):
+        with translated(address):
             settings = docker.utils.kwargs_from_env()
             client = docker.APIClient(version="auto", timeout=ANSWER_WITHIN, **settings)
         return cls(client, address)
 
     def info(self) -> EngineInfo:
+        return self._info
+
+    @cached_property
+    def _info(self) -> EngineInfo:
         with self._talking():
-            info = self._client.info()
-            options = info.get("SecurityOptions") or []
-            return EngineInfo(
-                name="docker",
-                version=info.get("ServerVersion", ""),
-                api_version=self._client.api_version,
-                machine=info.get("Architecture", ""),
-                runtimes=tuple(sorted(info.get("Runtimes") or {})),
-                root_dir=info.get("DockerRootDir", ""),
-                rootless=any("rootless" in option for option in options),
-                os=info.get("OperatingSystem", ""),
-            )
+            return info_of(self._client.info(), self._client.api_version)
 
     # ------------------------------------------------------------ images
 
     def image(self, ref: str) -> Image | None:
         with self._talking():
             try:
-                return _image(self._client.inspect_image(ref))
+                return image_of(self._client.inspect_image(ref))
             except ImageNotFound:
                 return None
 
+    def labelled_images(self, label: str) -> tuple[Image, ...]:
+        with self._talking():
+            listed = self._client.images(filters={"label": label})
+        found = (self.image(entry["Id"]) for entry in listed)
+        return tuple(image for image in found if image is not None)  # else removed meanwhile
+
+    def remove_image(self, ref: str) -> None:
+        with self._talking(), suppress(ImageNotFound):
+            self._client.remove_image(ref, noprune=False)
+
     def pull(self, ref: str, progress: Progress) -> Image:
         try:
-            for event in self._client.pull(_with_tag(ref), stream=True, decode=True):
+            for event in self._client.pull(with_tag(ref), stream=True, decode=True):
                 if "error" in event:
-                    raise ImageMissing(_cannot_pull(ref, event["error"]))
+                    raise ImageMissing(cannot_pull(ref, event["error"]))
                 if event.get("status") and not event.get("progressDetail"):
                     progress(" ".join(filter(None, (event.get("id"), event["status"]))))
         except (APIError, requests.RequestException) as error:
-            raise ImageMissing(_cannot_pull(ref, _explain(error))) from error
+            raise ImageMissing(cannot_pull(ref, explain(error))) from error
         image = self.image(ref)
         if image is None:
-            raise ImageMissing(_cannot_pull(ref, "pulled, but the engine does not list it"))
+            raise ImageMissing(cannot_pull(ref, "pulled, but the engine does not list it"))
         return image
 
-    def build(self, context: Iterable[bytes], tag: str, progress: Progress) -> Image:
+    def make(
+        self, spec: ImageSpec, layers: Sequence[Layer], held: int, progress: Progress
+    ) -> Image:
+        if not self._info.takes_layers:
+            return self.build(write_context(spec.dockerfile, layers), spec.tag, progress)
+        with self._talking(BuildFailed):
+            load(self._client, spec, layers, held, progress)
+        return self._built(spec.tag, [])
+
+    def build(
+        self, context: Iterable[bytes], tag: str, progress: Progress, *, network: bool = False
+    ) -> Image:
+        mode = "default" if network else "none"
+        buildx = find_buildx(self._address, self._info.version)
+        if buildx is None:
+            return self._build_classically(context, tag, mode, progress)
+        code, lines = build_with(buildx, context, tag, network=mode, progress=progress)
+        if code:
+            raise BuildFailed(build_failure(tag, f"docker buildx ended with {code}", lines))
+        return self._built(tag, lines)
+
+    def _build_classically(
+        self, context: Iterable[bytes], tag: str, mode: str, progress: Progress
+    ) -> Image:
         lines: list[str] = []
         with self._talking(BuildFailed):
             events = self._client.build(
                 fileobj=iter(context),
                 custom_context=True,
                 tag=tag,
-                network_mode="none",
+                network_mode=mode,
                 rm=True,
                 forcerm=True,
                 pull=False,
@@ -113,10 +142,13 @@ class DockerEngine:
                     lines.append(line)
                     progress(line)
                 if "error" in event:
-                    raise BuildFailed(_build_failure(tag, event["error"], lines))
-            image = self.image(tag)
+                    raise BuildFailed(build_failure(tag, event["error"], lines))
+        return self._built(tag, lines)
+
+    def _built(self, tag: str, lines: list[str]) -> Image:
+        image = self.image(tag)
         if image is None:
-            raise BuildFailed(_build_failure(tag, "the engine made no image", lines))
+            raise BuildFailed(build_failure(tag, "the engine made no image", lines))
         return image
 
     # ------------------------------------------------------------ containers
@@ -132,8 +164,8 @@ class DockerEngine:
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
                 init=True,
-                **_limits(spec.limits),
-                **_gpus(spec.gpus),
+                **limits_for(spec.limits),
+                **gpus_for(spec.gpus),
             )
             created = self._client.create_container(
                 image=spec.image,
@@ -148,6 +180,20 @@ class DockerEngine:
                 host_config=host_config,
             )
             return cast(str, created["Id"])
+
+    def labelled_containers(self, label: str) -> tuple[ListedContainer, ...]:
+        with self._talking():
+            listed = self._client.containers(all=True, filters={"label": label})
+        return tuple(
+            ListedContainer(
+                id=entry["Id"],
+                name=entry["Names"][0].lstrip("/"),
+                image=entry["ImageID"],
+                labels=entry.get("Labels") or {},
+                running=entry["State"] in ("running", "paused", "restarting"),
+            )
+            for entry in listed
+        )
 
     def start(self, container: str) -> None:
         with self._talking():
@@ -205,10 +251,8 @@ class DockerEngine:
     def close(self) -> None:
         self._client.close()
 
-    @contextmanager
-    def _talking(self, refusal: type[EngineError] = EngineError) -> Iterator[None]:
-        with _translated(self._address, refusal):
-            yield
+    def _talking(self, refusal: type[EngineError] = EngineError) -> AbstractContextManager[None]:
+        return translated(self._address, refusal)
 
 
 class DockerOutput:
@@ -223,7 +267,7 @@ class DockerOutput:
         return self
 
     def __next__(self) -> tuple[Stream, bytes]:
-        with _translated(self._address):
+        with translated(self._address):
             frame = next(self._frames, None)
         if frame is None:
             self.close()
@@ -234,113 +278,3 @@ class DockerOutput:
     def close(self) -> None:
         self._socket._response.close()
         self._socket.close()
-
-
-# ---------------------------------------------------------------- docker's values and ours
-
-
-def _image(found: dict[str, Any]) -> Image:
-    config = found.get("Config") or {}
-    return Image(
-        id=found["Id"],
-        layers=tuple((found.get("RootFS") or {}).get("Layers") or ()),
-        labels=config.get("Labels") or {},
-        env=tuple(config.get("Env") or ()),
-        repo_digests=tuple(found.get("RepoDigests") or ()),
-        machine=found.get("Architecture", ""),
-    )
-
-
-def _limits(limits: Limits) -> dict[str, Any]:
-    memory = {"mem_limit": limits.memory, "memswap_limit": limits.memory} if limits.memory else {}
-    cpus = {"nano_cpus": round(limits.cpus * 1e9)} if limits.cpus else {}
-    return {**memory, **cpus, "shm_size": limits.shm_size, "pids_limit": limits.pids}
-
-
-def _gpus(request: GpuRequest | None) -> dict[str, Any]:
-    if request is None:
-        return {}
-    if request.runtime:
-        return {"runtime": request.runtime}
-    which = {"device_ids": list(request.devices)} if request.devices else {"count": request.count}
-    return {"device_requests": [DeviceRequest(capabilities=[["gpu"]], **which)]}
-
-
-def _with_tag(ref: str) -> str:
-    """docker-py pulls every tag of a name without one; docker's own client means `latest`."""
-    last = ref.rsplit("/", 1)[-1]
-    return ref if ":" in last or "@" in last else f"{ref}:latest"
-
-
-# ---------------------------------------------------------------- errors
-
-
-@contextmanager
-def _translated(address: str, refusal: type[EngineError] = EngineError) -> Iterator[None]:
-    """Turn what docker-py and its transports raise into our errors."""
-    try:
-        yield
-    except APIError as error:
-        raise refusal(_refused(_explain(error))) from error
-    except (
-        requests.RequestException,
-        urllib3.exceptions.HTTPError,
-        DockerException,
-        OSError,
-    ) as error:
-        raise EngineUnavailable(_unreachable(address, error)) from error
-
-
-def _explain(error: Exception) -> str:
-    return str(getattr(error, "explanation", None) or error).strip()
-
-
-def _refused(explanation: str) -> str:
-    if "could not select device driver" in explanation and "gpu" in explanation:
-        return (
-            "GPUs were asked for, but the engine has no GPU runtime "
-            f"({explanation}). Install NVIDIA's container toolkit, or run with --force-cpu."
-        )
-    return f"the engine refused: {explanation}"
-
-
-def _unreachable(address: str, error: BaseException) -> str:
-    causes = list(_chain(error))
-    if any(isinstance(cause, PermissionError) for cause in causes):
-        return (
-            f"the engine's socket at {address} may not be opened by this user. "
-            "Add yourself to the docker group (`sudo usermod -aG docker $USER`, then log in anew)."
-        )
-    if any(isinstance(cause, FileNotFoundError | ConnectionRefusedError) for cause in causes):
-        return (
-            f"no Docker Engine answers at {address}. Start it (`sudo systemctl start docker`, or "
-            "`sudo dockerd`), or name another in DOCKER_HOST; `reprorun doctor` says more."
-        )
-    return f"the engine at {address} does not answer: {_explain(causes[-1])[:300]}"  # type: ignore[arg-type]
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, its causes, and errors that were handed on as arguments (requests does)."""
-    seen: set[int] = set()
-    todo: list[BaseException] = [error]
-    while todo:
-        current = todo.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        links = (current.__cause__, current.__context__, *current.args)
-        todo += [link for link in links if isinstance(link, BaseException)]
-
-
-def _cannot_pull(ref: str, why: str) -> str:
-    return (
-        f"the base image {ref} is not on the engine and could not be pulled: {why.strip()}\n"
-        "Name one that is there with --base-image or REPRORUN_BASE_IMAGE (`docker images` lists "
-        "them); scripts/base-image of the reprorun repository makes one from Debian packages."
-    )
-
-
-def _build_failure(tag: str, error: str, lines: list[str]) -> str:
-    last = "\n".join(f"  {line}" for line in lines[-BUILD_LINES_KEPT:])
-    return f"the image {tag} could not be built: {error.strip()}\n{last}".rstrip()

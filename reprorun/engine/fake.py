@@ -15,11 +15,21 @@ import queue
 import shlex
 import tarfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from reprorun.engine.protocol import Progress, Stream
+import msgspec
+
+from reprorun.engine.protocol import Layer, Progress, Stream
 from reprorun.errors import BuildFailed, EngineError, ImageMissing
-from reprorun.model import Change, ContainerSpec, ContainerState, EngineInfo, Image
+from reprorun.model import (
+    Change,
+    ContainerSpec,
+    ContainerState,
+    EngineInfo,
+    Image,
+    ImageSpec,
+    ListedContainer,
+)
 
 Program = Callable[["FakeProcess"], int]
 """Runs in place of a program and returns its exit code."""
@@ -142,7 +152,8 @@ class FakeEngine:
         self.containers: dict[str, _Container] = {}
         self.specs: list[ContainerSpec] = []
         self.builds: list[str] = []
-        self._files: dict[str, frozenset[str]] = {}
+        self._files: dict[str, frozenset[str]] = {}  # of images
+        self._layers: dict[str, frozenset[str]] = {}  # the same of layers, by digest
         self._names = itertools.count()
 
     def info(self) -> EngineInfo:
@@ -161,7 +172,75 @@ class FakeEngine:
         self.images[ref] = self.pullable[ref]
         return self.images[ref]
 
-    def build(self, context: Iterable[bytes], tag: str, progress: Progress) -> Image:
+    def labelled_images(self, label: str) -> tuple[Image, ...]:
+        name, _, value = label.partition("=")
+        return tuple(
+            msgspec.structs.replace(image, tags=(tag,))
+            for tag, image in self.images.items()
+            if name in image.labels and value in ("", image.labels[name])
+        )
+
+    def remove_image(self, ref: str) -> None:
+        self.images = {
+            tag: image for tag, image in self.images.items() if ref not in (tag, image.id)
+        }
+
+    def make(
+        self, spec: ImageSpec, layers: Sequence[Layer], held: int, progress: Progress
+    ) -> Image:
+        if self.refuse_build:
+            raise BuildFailed(f"the image {spec.tag} could not be built: {self.refuse_build}")
+        parent = self.image(spec.parent)
+        if parent is None:
+            raise BuildFailed(f"the image {spec.tag} could not be built: no image {spec.parent}")
+        own, inside = [str(layer.diff_id) for layer in layers[:held]], self._inside(parent, layers)
+        for layer in layers[held:]:
+            data = b"".join(layer.pieces())
+            if len(data) != layer.size:
+                raise BuildFailed(f"{layer.title}: {len(data)} bytes came, {layer.size} were said")
+            own.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
+            self._layers[own[-1]] = frozenset(f"/{name}" for name in _unpack(data))
+            inside |= self._layers[own[-1]]
+        env = dict(entry.partition("=")[::2] for entry in parent.env)
+        return self._put(
+            spec.tag,
+            layers=(*parent.layers, *own),
+            labels={**parent.labels, **spec.labels},
+            env=tuple(f"{name}={value}" for name, value in {**env, **spec.env}.items()),
+            machine=parent.machine,
+            inside=inside,
+        )
+
+    def _inside(self, parent: Image, layers: Sequence[Layer]) -> frozenset[str]:
+        known = [self._layers.get(str(layer.diff_id), frozenset()) for layer in layers]
+        return self._files.get(parent.id, frozenset()).union(*known)
+
+    def _put(
+        self,
+        tag: str,
+        *,
+        layers: tuple[str, ...],
+        labels: dict[str, str],
+        env: tuple[str, ...],
+        machine: str,
+        inside: frozenset[str],
+    ) -> Image:
+        identity = repr((layers, sorted(labels.items()), env)).encode()
+        image = Image(
+            id=f"sha256:{hashlib.sha256(identity).hexdigest()}",
+            layers=layers,
+            labels=labels,
+            env=env,
+            machine=machine,
+        )
+        self.images[tag] = image
+        self.builds.append(tag)
+        self._files[image.id] = inside
+        return image
+
+    def build(
+        self, context: Iterable[bytes], tag: str, progress: Progress, *, network: bool = False
+    ) -> Image:
         files = _unpack(b"".join(context))
         if self.refuse_build:
             raise BuildFailed(f"the image {tag} could not be built: {self.refuse_build}")
@@ -187,20 +266,30 @@ class FakeEngine:
                 )
         if base is None:
             raise BuildFailed(f"the image {tag} could not be built: no FROM")
-        identity = repr((layers, sorted(labels.items()))).encode()
-        image = Image(
-            id=f"sha256:{hashlib.sha256(identity).hexdigest()}",
+        return self._put(
+            tag,
             layers=layers,
             labels={**base.labels, **labels},
             env=base.env,
             machine=base.machine,
+            inside=inside,
         )
-        self.images[tag] = image
-        self.builds.append(tag)
-        self._files[image.id] = inside
-        return image
 
     # ------------------------------------------------------------ containers
+
+    def labelled_containers(self, label: str) -> tuple[ListedContainer, ...]:
+        key, _, value = label.partition("=")
+        return tuple(
+            ListedContainer(
+                id=name,
+                name=found.process.spec.name,
+                image=found.process.spec.image,
+                labels=found.process.spec.labels,
+                running=self.state(name).running,
+            )
+            for name, found in self.containers.items()
+            if key in found.process.spec.labels and value in ("", found.process.spec.labels[key])
+        )
 
     def create(self, spec: ContainerSpec) -> str:
         image = self.image(spec.image)

@@ -6,10 +6,18 @@ Two implementations pass the same contract tests (`tests/contract`): `docker.Doc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
-from reprorun.model import Change, ContainerSpec, ContainerState, EngineInfo, Image
+from reprorun.model import (
+    Change,
+    ContainerSpec,
+    ContainerState,
+    EngineInfo,
+    Image,
+    ImageSpec,
+    ListedContainer,
+)
 
 Stream = Literal["stdout", "stderr"]
 Progress = Callable[[str], None]
@@ -25,6 +33,33 @@ class Output(Protocol):
 
     def close(self) -> None:
         """Listen no longer. It closes itself at the end."""
+        ...
+
+
+class Layer(Protocol):
+    """One layer of an image to be made: a tar of which the size is known before it is read."""
+
+    @property
+    def title(self) -> str:
+        """What it holds, for people."""
+        ...
+
+    @property
+    def diff_id(self) -> str | None:
+        """The digest of the tar, `sha256:...`; None while it is unknown."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes of the tar."""
+        ...
+
+    def pieces(self) -> Iterator[bytes]:
+        """The tar, in pieces; each call begins anew."""
+        ...
+
+    def made(self, diff_id: str) -> None:
+        """Told the digest of the tar when it has been read to the end."""
         ...
 
 
@@ -47,8 +82,44 @@ class Engine(Protocol):
         """Fetch an image from its registry. Raises `ImageMissing`."""
         ...
 
-    def build(self, context: Iterable[bytes], tag: str, progress: Progress) -> Image:
-        """Build the tar `context` (with its Dockerfile), without network. Raises `BuildFailed`."""
+    def labelled_images(self, label: str) -> tuple[Image, ...]:
+        """The images that carry a label, `KEY` or `KEY=VALUE`."""
+        ...
+
+    def remove_image(self, ref: str) -> None:
+        """Remove a name of an image, and the image with its last one.
+
+        Nothing happens when it is gone; an image that a container uses is refused.
+        """
+        ...
+
+    def make(
+        self, spec: ImageSpec, layers: Sequence[Layer], held: int, progress: Progress
+    ) -> Image:
+        """Make an image of its parent and layers. Runs nothing and opens no connection.
+
+        Args:
+            held: how many of the layers, from the first on, it has on top of the parent; those are
+                not read.
+
+        Raises `BuildFailed`.
+        """
+        ...
+
+    def build(
+        self, context: Iterable[bytes], tag: str, progress: Progress, *, network: bool = False
+    ) -> Image:
+        """Build the tar `context`, which holds a Dockerfile of the user's.
+
+        Args:
+            network: let its RUN steps have the network.
+
+        Raises `BuildFailed`.
+        """
+        ...
+
+    def labelled_containers(self, label: str) -> tuple[ListedContainer, ...]:
+        """The containers that carry a label, running or not."""
         ...
 
     def create(self, spec: ContainerSpec) -> str:

@@ -1,4 +1,4 @@
-"""Locking: every package with its version and hashes, for the container's Python.
+"""Locking: every package with version and hash, for the container's Python and platform.
 
 A lock is remembered by everything that it was made from, so that equal inputs give an equal lock
 without asking the index; `--rebuild` asks again.
@@ -7,135 +7,287 @@ without asking the index; `--rebuild` asks again.
 from __future__ import annotations
 
 import os
-import re
-import sys
-import tempfile
 import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 
+import msgspec
+
 from reprorun import files
-from reprorun.environment.uv import for_image, run_uv
-from reprorun.errors import LockFailed
-from reprorun.model import BaseImage, Lock, Requirements
+from reprorun.environment.credentials import strip
+from reprorun.environment.fetch import cached
+from reprorun.environment.resolve import Candidate, Resolution, normal_name, resolve
+from reprorun.environment.tags import best_wheel
+from reprorun.environment.uv_settings import settings_files
+from reprorun.environment.wheel import WheelMetadata
+from reprorun.errors import LockFailed, UsageError
+from reprorun.model import BaseImage, Lock, Package, Pinned, RemoteFile, Source, Value, Wanted
 
-_INCLUDE = re.compile(r"^(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)")
+_MOST_ROUNDS = 50
 
 
-def make_lock(
-    requirements: Requirements,
-    extra: tuple[str, ...],
-    root: str,
-    base: BaseImage,
-    *,
-    as_of: str | None = None,
-    offline: bool = False,
-    fresh: bool = False,
-) -> Lock:
+class Request(Value, frozen=True, kw_only=True):
+    """What a lock is made from."""
+
+    wanted: Wanted
+    root: str  # the repository's, absolute
+    base: BaseImage  # that the packages must fit
+    source: str | None = None  # the file that decided
+    extra: tuple[str, ...] = ()  # requirement lines to add
+    projects: tuple[str, ...] = ()  # every pyproject.toml that uv may read, relative to the root
+    as_of: str | None = None  # ISO date; packages of that day
+    offline: bool = False
+
+
+class Built(Value, frozen=True, kw_only=True):
+    """A wheel that was built from source."""
+
+    wheel: RemoteFile
+    metadata: WheelMetadata
+    built_with: tuple[str, ...]
+
+
+Build = Callable[[Candidate], Built]
+
+
+def make_lock(request: Request, build: Build, *, fresh: bool = False) -> Lock:
     """Resolve what an experiment needs, or recall what was resolved for the same input.
 
     Args:
-        requirements: the file that decides, relative to `root`.
-        extra: requirement lines to add.
-        root: the repository's root, absolute.
-        base: the image that the packages must fit.
-        as_of: ISO date; packages of that day.
-        offline: open no connection.
+        request: what is needed, and for what.
+        build: makes a wheel where there is only source.
         fresh: resolve again even when the answer is known.
 
     Raises:
-        LockFailed: with uv's explanation.
+        LockFailed: with the reason, uv's explanation where it is uv's.
     """
-    if requirements.source is None and not extra:
-        return Lock(text="")
-    key = _key(requirements, extra, root, base, as_of)
-    path = os.path.join(files.cache_directory("locks"), f"{key}.txt")
-    if not fresh and os.path.exists(path):
-        return _recall(path, requirements)
-    text = _resolve(requirements, extra, root, base, as_of, offline)
-    files.write(path, text.encode())
-    return Lock(text=text, source=requirements.source, resolved=_utc(time.time()))
+    if _is_empty(request.wanted) and not request.extra:
+        return Lock(paths=request.wanted.paths, source=request.source)
+    path = os.path.join(files.cache_directory("locks"), f"{_key(request)}.json")
+    if not fresh and (known := _recall(path)):
+        return msgspec.structs.replace(known, source=request.source, cached=True)
+    lock = _made(request, build)
+    files.write(path, msgspec.json.encode(lock))
+    return lock
 
 
-def _recall(path: str, requirements: Requirements) -> Lock:
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    resolved = _utc(os.path.getmtime(path))
-    return Lock(text=text, source=requirements.source, resolved=resolved, cached=True)
+def _is_empty(wanted: Wanted) -> bool:
+    return not (wanted.lines or wanted.project or wanted.pinned)
 
 
-def _utc(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
-
-
-def _key(
-    requirements: Requirements,
-    extra: tuple[str, ...],
-    root: str,
-    base: BaseImage,
-    as_of: str | None,
-) -> str:
-    contents = (
-        [] if requirements.source is None else _contents(os.path.join(root, requirements.source))
-    )
-    asked_of_uv = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("UV_"))
-    return files.digest_of(
-        "lock 2",
-        *asked_of_uv,
-        "python",
-        base.python_minor,
-        base.machine,
-        base.libc,
-        as_of or "",
-        *extra,
-        "files",
-        *contents,
-    )
-
-
-def _contents(path: str, seen: frozenset[str] = frozenset()) -> list[str]:
-    """The file's text and the text of the files that it includes."""
-    if path in seen:
-        return []
+def _recall(path: str) -> Lock | None:
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LockFailed(f"{path} can't be read: {error}") from error
-    parts = [text]
-    for line in text.splitlines():
-        included = _INCLUDE.match(line.strip())
-        if included:
-            below = os.path.normpath(os.path.join(os.path.dirname(path), included[1]))
-            parts += _contents(below, seen | {path})
-    return parts
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(), type=Lock)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError):  # damaged, or of another version: resolved anew
+        return None
 
 
-def _resolve(
-    requirements: Requirements,
-    extra: tuple[str, ...],
-    root: str,
-    base: BaseImage,
-    as_of: str | None,
-    offline: bool,
-) -> str:
-    with tempfile.TemporaryDirectory(prefix="reprorun-") as scratch:
-        sources = [] if requirements.source is None else [os.path.join(root, requirements.source)]
-        if extra:
-            sources.append(os.path.join(scratch, "extra.txt"))
-            with open(sources[-1], "w", encoding="utf-8") as file:
-                file.write("\n".join(extra) + "\n")
-        arguments = [
-            "pip",
-            "compile",
-            *sources,
-            "--generate-hashes",
-            "--no-header",
-            "--no-annotate",
-        ]
-        # or it would look for an interpreter of that version, and ask each one that it finds
-        arguments += ["--python", sys.executable, *for_image(base)]
-        if as_of:
-            arguments += ["--exclude-newer", as_of]
-        # in the file's own directory, since `-e .` and local paths are relative to that
-        cwd = os.path.dirname(sources[0]) if requirements.source else scratch
-        return run_uv(arguments, offline=offline, cwd=cwd)
+def _key(request: Request) -> str:
+    base = request.base
+    asked_of_uv = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("UV_"))
+    read = [os.path.join(request.root, name) for name in request.projects]
+    if request.wanted.pinned is None:
+        read += settings_files(os.path.dirname(os.path.join(request.root, request.source or "x")))
+    return files.digest_of(
+        "lock 3",
+        *asked_of_uv,
+        "for",
+        *(base.python, base.machine, base.libc, request.as_of or ""),
+        msgspec.json.encode(request.wanted),
+        *request.extra,
+        "files",
+        *(_content(path) for path in read),
+    )
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}.") from error
+
+
+# ---------------------------------------------------------------- making one
+
+
+def _made(request: Request, build: Build) -> Lock:
+    makers = _Builds(build)
+    if request.wanted.pinned is None:
+        whole = msgspec.structs.replace(
+            request.wanted, lines=(*request.wanted.lines, *request.extra)
+        )
+        resolution = _resolved(request, whole, makers)
+    else:
+        resolution = _pinned(request, request.wanted.pinned)
+        there = {candidate.name for candidate in resolution.candidates}
+        missing = [line for line in request.extra if normal_name(line) not in there]
+        if missing:
+            beside = _resolved(request, Wanted(lines=tuple(missing)), makers)
+            resolution = _merged(resolution, beside)
+    packages = [makers.package(candidate) for candidate in resolution.candidates]
+    return Lock(
+        packages=tuple(sorted(packages, key=lambda package: package.name)),
+        paths=(*request.wanted.paths, *_import_roots(resolution.directories, request.root)),
+        source=request.source,
+        resolved=datetime.fromtimestamp(time.time(), timezone.utc).isoformat(timespec="seconds"),
+        notes=request.wanted.notes,
+    )
+
+
+class _Builds:
+    """Wheels built from source, each once."""
+
+    def __init__(self, build: Build) -> None:
+        self._build = build
+        self._done: dict[Candidate, Built] = {}
+
+    def of(self, candidate: Candidate) -> Built:
+        if candidate not in self._done:
+            self._done[candidate] = self._build(candidate)
+        return self._done[candidate]
+
+    def package(self, candidate: Candidate) -> Package:
+        address = _address(candidate)
+        if candidate.wheel:
+            wheel = candidate.wheel
+            return Package(
+                name=candidate.name, version=candidate.version or _version(wheel), wheel=wheel,
+                address=address,
+            )  # fmt: skip
+        built = self.of(candidate)
+        return Package(
+            name=candidate.name,
+            version=built.metadata.version,
+            wheel=built.wheel,
+            address=address,
+            source=_source(candidate, built),
+        )
+
+
+def _address(candidate: Candidate) -> str | None:
+    if candidate.git:
+        return strip(candidate.git.url)
+    return strip(candidate.address) if candidate.address else None
+
+
+def _version(wheel: RemoteFile) -> str:
+    return wheel.name.split("-")[1]
+
+
+def _source(candidate: Candidate, built: Built) -> Source:
+    if candidate.git:
+        return Source(
+            kind="git",
+            commit=candidate.git.commit,
+            subdirectory=candidate.git.subdirectory,
+            built_with=built.built_with,
+        )
+    assert candidate.sdist is not None
+    return Source(
+        kind="sdist",
+        name=candidate.sdist.name,
+        sha256=candidate.sdist.sha256,
+        built_with=built.built_with,
+    )
+
+
+def _resolved(request: Request, wanted: Wanted, builds: _Builds) -> Resolution:
+    """What uv chooses; asked again when something had to be built to know what it needs."""
+    metadata: dict[str, WheelMetadata] = {}
+    for _ in range(_MOST_ROUNDS):
+        resolution = resolve(
+            wanted,
+            request.root,
+            request.base,
+            metadata,
+            as_of=request.as_of,
+            offline=request.offline,
+        )
+        now = {c.name: builds.of(c).metadata for c in resolution.candidates if c.wheel is None}
+        if wanted.exact or all(metadata.get(name) == found for name, found in now.items()):
+            return resolution
+        metadata = now
+    raise LockFailed(
+        "the packages that must be built from source ask for ever others of each other."
+    )
+
+
+def _merged(first: Resolution, second: Resolution) -> Resolution:
+    return Resolution(
+        candidates=(*first.candidates, *second.candidates),
+        directories=(*first.directories, *second.directories),
+    )
+
+
+def _pinned(request: Request, pinned: Sequence[Pinned]) -> Resolution:
+    """The files of a lock that fit; those without an address are looked up in the index."""
+    candidates = [_chosen(package, request) for package in pinned]
+    unknown = [c for c in candidates if not c.git and not _can_be_had(c)]
+    if not unknown:
+        return Resolution(candidates=tuple(candidates))
+    lines = tuple(f"{candidate.name}=={candidate.version}" for candidate in unknown)
+    asked = resolve(
+        Wanted(lines=lines, exact=True, options=request.wanted.options),
+        request.root,
+        request.base,
+        {},
+        as_of=request.as_of,
+        offline=request.offline,
+    )
+    allowed = {package.name: package for package in pinned}
+    answers = {c.name: _checked(c, allowed[c.name], request) for c in asked.candidates}
+    return Resolution(candidates=tuple(answers.get(c.name, c) for c in candidates))
+
+
+def _chosen(package: Pinned, request: Request) -> Candidate:
+    if package.git:
+        return Candidate(name=package.name, version=package.version, git=package.git)
+    wheel = best_wheel(package.files, request.base)
+    if wheel:
+        return Candidate(name=package.name, version=package.version, wheel=wheel)
+    for file in package.files:
+        if not file.name.endswith(".whl"):
+            return Candidate(name=package.name, version=package.version, sdist=file)
+    base = request.base
+    names = ", ".join(file.name for file in package.files[:4]) or "no file at all"
+    raise LockFailed(
+        f"{package.name} {package.version} has no wheel for Python {base.python_minor} on "
+        f"{base.machine} with {base.libc}, and no source; {request.source} lists {names}. "
+        "Choose another --python or --base-image."
+    )
+
+
+def _can_be_had(candidate: Candidate) -> bool:
+    file = candidate.wheel or candidate.sdist
+    return file is not None and (file.url is not None or cached(file) is not None)
+
+
+def _checked(candidate: Candidate, package: Pinned, request: Request) -> Candidate:
+    """The index's answer, if it is one of the files of the lock."""
+    file = candidate.wheel or candidate.sdist
+    if file is None or file.sha256 in {known.sha256 for known in package.files}:
+        return candidate
+    raise LockFailed(
+        f"{package.name} {package.version}: the index has {file.name} with sha256 {file.sha256}, "
+        f"which {request.source} does not list. One of the two was changed."
+    )
+
+
+def _import_roots(directories: Sequence[str], root: str) -> tuple[str, ...]:
+    """Where the modules of local projects lie, relative to the repository's root."""
+    found = []
+    for directory in directories:
+        inside = os.path.relpath(os.path.realpath(directory), os.path.realpath(root))
+        if inside == ".." or inside.startswith("../"):
+            raise UsageError(
+                f"{directory} is a package of your own outside the repository {root}, so the "
+                "record could not keep it. Make it a submodule, or ask for it by its git address."
+            )
+        source = os.path.join(inside, "src")
+        has_source = os.path.isdir(os.path.join(root, source))
+        found.append(os.path.normpath(source if has_source else inside))
+    return tuple(found)

@@ -1,21 +1,46 @@
-"""Calling uv, which resolves and installs packages; its own words become our errors."""
+"""Calling uv, which resolves packages; its own words become our errors."""
 
 from __future__ import annotations
 
+import re
 import subprocess
+import sys
 
+from reprorun.environment.credentials import strip_in_text
 from reprorun.errors import LockFailed
 from reprorun.model import BaseImage
 
 # What `--python-platform` knows; a wheel for an older glibc runs on a newer one.
-_GLIBC = ("2_17", "2_28", "2_31", "2_32", "2_33", "2_34", "2_35", "2_36", "2_37", "2_38", "2_39")
+_GLIBC = (
+    "2_17",
+    "2_28",
+    "2_31",
+    "2_32",
+    "2_33",
+    "2_34",
+    "2_35",
+    "2_36",
+    "2_37",
+    "2_38",
+    "2_39",
+    "2_40",
+)
+
+
+class UvFailed(LockFailed):
+    """uv ended with an error; `said` is all that it printed."""
+
+    def __init__(self, message: str, said: str) -> None:
+        super().__init__(message)
+        self.said = said
 
 
 def run_uv(arguments: list[str], *, offline: bool, cwd: str) -> str:
     """Run uv and return what it printed on stdout.
 
     Raises:
-        LockFailed: uv failed; the message is its explanation.
+        UvFailed: the message is its explanation, without credentials.
+        LockFailed: there is no uv.
     """
     from uv import find_uv_bin
 
@@ -30,19 +55,16 @@ def run_uv(arguments: list[str], *, offline: bool, cwd: str) -> str:
         command.append("--offline")
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise LockFailed(_explanation(done.stderr, offline))
+        raise UvFailed(_explanation(done.stderr, offline), done.stderr)
     return done.stdout
 
 
 def for_image(base: BaseImage) -> list[str]:
-    """The flags that make uv choose for the image's Python, not for the host's."""
+    """The flags that make uv choose for the image's Python, and run nothing of what it finds."""
+    # `--python`: or it would look for an interpreter of that version, and ask each that it finds
     return [
-        "--python-version",
-        base.python_minor,
-        "--python-platform",
-        _platform(base),
-        "--only-binary",
-        ":all:",
+        *("--python", sys.executable, "--python-version", base.python),
+        *("--python-platform", _platform(base), "--only-binary", ":all:"),
     ]
 
 
@@ -60,5 +82,6 @@ def _number(version: str) -> tuple[int, ...]:
 
 def _explanation(stderr: str, offline: bool) -> str:
     text = "\n".join(line.rstrip() for line in stderr.strip().splitlines())
+    text = re.sub(r"\s*\(i\.e\., with `[^`]*`\)", "", text)  # flags that the user never gave
     advice = "\nWith --offline only what is in the cache can be had." if offline else ""
-    return f"the packages could not be had: {text.removeprefix('error: ')}{advice}"
+    return f"the packages could not be had: {strip_in_text(text.removeprefix('error: '))}{advice}"

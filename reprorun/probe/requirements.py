@@ -3,65 +3,86 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from reprorun.errors import UsageError
+from reprorun.formats import tree
+from reprorun.formats.deciding import Found, deciding_file, kind_of_lock, project_places
+from reprorun.formats.python_version import Python, find_python
 from reprorun.model import Code, Requirements
-from reprorun.toml import read_toml
 
-REQUIREMENTS = "requirements.txt"
-PROJECT = "pyproject.toml"
+SYSTEM_PACKAGES = "apt.txt"
 
 
-def find_requirements(code: Code) -> Requirements:
-    """The nearest requirements.txt or pyproject.toml from the launcher's directory to the root.
+def find_requirements(code: Code, lock: str | None = None) -> Requirements:
+    """Which file decides on the packages, and what the files say about Python.
 
-    In one directory requirements.txt comes first. A pyproject.toml without a `[project]` table
-    (one that only holds settings of tools) says nothing about packages and is passed over.
+    From the launcher's directory to the root, the nearest directory with such a file wins; in one
+    directory locks come first. Where there is none, the imports of the launcher tell.
+
+    Args:
+        code: the launcher's repository.
+        lock: a lock file to take instead, absolute or relative to the root.
 
     Raises:
-        UsageError: a pyproject.toml that can't be read, or whose dependencies are computed.
+        UsageError: a file that can't be read, dependencies that are computed, or an import of
+            something that is neither in the repository nor installed.
     """
-    for directory in _upwards(os.path.dirname(code.launcher)):
-        if _is_file(code, directory, REQUIREMENTS):
-            return Requirements(source=os.path.normpath(os.path.join(directory, REQUIREMENTS)))
-        if _is_file(code, directory, PROJECT):
-            found = _from_project(code, directory)
-            if found:
-                return found
-    return Requirements()
+    directories = upwards(os.path.dirname(code.launcher))
+    found = _named(code, lock, directories) if lock else deciding_file(code.root, directories)
+    python = find_python(code.root, directories, found)
+    system_packages = _nearest(code.root, directories, SYSTEM_PACKAGES)
+    if found is None:
+        return _from_imports(code, python, system_packages)
+    return Requirements(
+        kind=found.kind,
+        source=found.source,
+        paths=found.places,
+        python=python.version,
+        requires_python=python.required,
+        python_source=python.source,
+        system_packages=system_packages,
+        notes=python.notes,
+    )
 
 
-def _upwards(directory: str) -> list[str]:
+def upwards(directory: str) -> tuple[str, ...]:
     """The directory and its parents, up to the root (""), all relative to the root."""
     steps = [directory]
     while directory:
         directory = os.path.dirname(directory)
         steps.append(directory)
-    return steps
+    return tuple(steps)
 
 
-def _is_file(code: Code, directory: str, name: str) -> bool:
-    return os.path.isfile(os.path.join(code.root, directory, name))
+def _named(code: Code, lock: str, directories: tuple[str, ...]) -> Found:
+    """The lock that the user names."""
+    path = os.path.join(code.root, lock)
+    if not os.path.isfile(path):
+        raise UsageError(f"there is no lock {lock!r} in {code.root}.")
+    source = tree.relative(code.root, path) or os.path.normpath(path)
+    places = project_places(code.root, directories)
+    return Found(kind=kind_of_lock(source), source=source, places=places)
 
 
-def _from_project(code: Code, directory: str) -> Requirements | None:
-    source = os.path.normpath(os.path.join(directory, PROJECT))
-    project: Any = read_toml(os.path.join(code.root, source)).get("project")
-    if project is None:
-        return None
-    if not isinstance(project, dict) or not isinstance(project.get("dynamic", []), list):
-        raise UsageError(f"{source}: its [project] is not what a pyproject.toml holds there.")
-    if "dependencies" in project.get("dynamic", ()):
-        raise UsageError(
-            f"{source}: its dependencies are dynamic, so they are known only by running its build, "
-            "which reprorun does not do on the host. List them in a requirements.txt beside it."
-        )
-    return Requirements(source=source, paths=_import_roots(code, directory))
+def _nearest(root: str, directories: tuple[str, ...], name: str) -> str | None:
+    for directory in directories:
+        path = os.path.join(directory, name)
+        if tree.is_file(root, path):
+            return path
+    return None
 
 
-def _import_roots(code: Code, directory: str) -> tuple[str, ...]:
-    """Where the project's own modules lie, as an editable install would have it."""
-    source = os.path.join(directory, "src")
-    has_source = os.path.isdir(os.path.join(code.root, source))
-    return (source, directory or ".") if has_source else (directory or ".",)
+def _from_imports(code: Code, python: Python, system_packages: str | None) -> Requirements:
+    from reprorun.probe.imports import find_imports
+
+    found = find_imports(code)
+    return Requirements(
+        kind="imports" if found.lines else "none",
+        lines=found.lines,
+        paths=found.paths,
+        python=python.version,
+        requires_python=python.required,
+        python_source=python.source,
+        system_packages=system_packages,
+        notes=(*found.notes, *python.notes),
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from contextlib import closing
 
 import msgspec
@@ -12,7 +11,8 @@ import msgspec
 from reprorun import files
 from reprorun.engine import Engine
 from reprorun.errors import ImageMissing, UsageError
-from reprorun.model import BaseImage, ContainerSpec, Image, RunSpec
+from reprorun.model import BaseImage, ContainerSpec, Image, Requirements, RunSpec
+from reprorun.workflow.python import check_python, wanted_python
 from reprorun.workflow.report import Reporter
 
 # Runs in the image, on whatever Python it has: old syntax, standard library only.
@@ -31,26 +31,23 @@ print(json.dumps({
 }))
 """
 _SHELL = 'exec "$(command -v python3 || command -v python)" -I -c "$0"'
-_OLDEST_PYTHON = (3, 8)
 
 
-def base_reference(spec: RunSpec) -> str:
+def base_reference(spec: RunSpec, requirements: Requirements) -> str:
     """The base image that a spec means: the one it names, else Python's own of that version."""
-    return spec.base_image or f"python:{_wanted_python(spec)}-slim"
+    return spec.base_image or f"python:{wanted_python(spec, requirements)}-slim"
 
 
-def _wanted_python(spec: RunSpec) -> str:
-    return spec.python or f"{sys.version_info.major}.{sys.version_info.minor}"
-
-
-def find_base(spec: RunSpec, engine: Engine, report: Reporter) -> BaseImage:
+def find_base(
+    spec: RunSpec, requirements: Requirements, engine: Engine, report: Reporter
+) -> BaseImage:
     """Find the base image, pull it when the engine has none, and look at its Python.
 
     Raises:
         ImageMissing: it is neither there nor to be had.
         UsageError: its Python is not the one that was asked for, or there is none.
     """
-    ref = base_reference(spec)
+    ref = base_reference(spec, requirements)
     image = engine.image(ref)
     if image is None:
         if spec.offline:
@@ -60,14 +57,25 @@ def find_base(spec: RunSpec, engine: Engine, report: Reporter) -> BaseImage:
             )
         report.step("base image", f"pulling {ref}")
         image = engine.pull(ref, report.progress)
-    base = _known(ref, image) or _asked(ref, image, engine)
-    _check_python(base, spec)
+    base = describe_base(ref, image, engine)
+    note = check_python(base, spec, requirements)
+    if note:
+        report.note(note)
     return base
 
 
-def recall_base(spec: RunSpec, engine: Engine) -> BaseImage | None:
+def describe_base(ref: str, image: Image, engine: Engine) -> BaseImage:
+    """An image and the Python in it, which it is asked for once.
+
+    Raises:
+        UsageError: it has none.
+    """
+    return _known(ref, image) or _asked(ref, image, engine)
+
+
+def recall_base(spec: RunSpec, requirements: Requirements, engine: Engine) -> BaseImage | None:
     """The base image as far as it is known without starting anything; for a dry run."""
-    ref = base_reference(spec)
+    ref = base_reference(spec, requirements)
     image = engine.image(ref)
     return None if image is None else _known(ref, image)
 
@@ -96,10 +104,26 @@ def _cache_file(image: Image) -> str:
 
 
 def _ask(ref: str, image: Image, engine: Engine) -> dict[str, str]:
+    code, answer, said = ask_image(image, ("/bin/sh", "-c", _SHELL), (PROBE,), engine)
+    if code != 0:
+        raise UsageError(
+            f"the base image {ref} has no usable Python ({said or f'exit code {code}'}). "
+            "Name one that has with --base-image, such as python:3.12-slim."
+        )
+    try:
+        return msgspec.json.decode(answer, type=dict[str, str])
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"the Python of the base image {ref} answers oddly: {error}") from error
+
+
+def ask_image(
+    image: Image, entrypoint: tuple[str, ...], command: tuple[str, ...], engine: Engine
+) -> tuple[int | None, bytes, str]:
+    """Run a program of an image, without network: its exit code, its stdout, all that it said."""
     spec = ContainerSpec(
         image=image.id,
-        entrypoint=("/bin/sh", "-c", _SHELL),
-        command=(PROBE,),
+        entrypoint=entrypoint,
+        command=command,
         name=f"reprorun-probe-{os.urandom(6).hex()}",
         workdir="/",
         labels={"reprorun": "probe"},
@@ -112,17 +136,8 @@ def _ask(ref: str, image: Image, engine: Engine) -> dict[str, str]:
         code = engine.wait(container).exit_code
     finally:
         engine.remove(container)
-    if code != 0:
-        said = b"".join(piece for _, piece in printed).decode(errors="replace").strip()
-        raise UsageError(
-            f"the base image {ref} has no usable Python ({said or f'exit code {code}'}). "
-            "Name one that has with --base-image, such as python:3.12-slim."
-        )
-    answer = b"".join(piece for stream, piece in printed if stream == "stdout")
-    try:
-        return msgspec.json.decode(answer, type=dict[str, str])
-    except msgspec.MsgspecError as error:
-        raise UsageError(f"the Python of the base image {ref} answers oddly: {error}") from error
+    said = b"".join(piece for _, piece in printed).decode(errors="replace").strip()
+    return code, b"".join(piece for stream, piece in printed if stream == "stdout"), said
 
 
 def _described(ref: str, image: Image, found: dict[str, str]) -> BaseImage:
@@ -137,22 +152,3 @@ def _described(ref: str, image: Image, found: dict[str, str]) -> BaseImage:
         libc=found["libc"],
         path=found["path"],
     )
-
-
-def _check_python(base: BaseImage, spec: RunSpec) -> None:
-    if tuple(int(part) for part in base.python_minor.split(".")) < _OLDEST_PYTHON:
-        raise UsageError(
-            f"the base image {base.ref} has Python {base.python}; reprorun needs 3.8 or later."
-        )
-    if spec.same_python and base.python_minor != _wanted_python(spec):
-        raise UsageError(
-            f"the function was pickled by Python {_wanted_python(spec)}, but the base image "
-            f"{base.ref} has {base.python}, and pickled functions don't move between versions. "
-            "Launch with that Python, name another image in REPRORUN_BASE_IMAGE, or use "
-            "`reprorun exec`, which pickles nothing."
-        )
-    if spec.python and base.python_minor != spec.python:
-        raise UsageError(
-            f"--python {spec.python} was asked for, but the base image {base.ref} has "
-            f"{base.python}. Name another with --base-image."
-        )

@@ -1,7 +1,7 @@
-"""Building the two images of a run: the environment's, then the run's from it.
+"""Making the two images of a run: the environment's, then the run's from it.
 
-Equal inputs mean no build: the tags derive from the digests, and an image is taken only when its
-label says that it was made from exactly those.
+Equal inputs mean nothing to make: the tags derive from the digests, and an image is taken only
+when its label says that it was made from exactly those.
 """
 
 from __future__ import annotations
@@ -10,15 +10,30 @@ import lzma
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
-from reprorun import files
-from reprorun.engine import Engine
-from reprorun.environment.assemble import EPOCH, assemble
-from reprorun.errors import BuildFailed
-from reprorun.model import DIGEST_LABEL, Image, Lock, Plan
-from reprorun.render import environment_dockerfile, run_dockerfile
+import msgspec
+
+from reprorun import files, render
+from reprorun.engine import Engine, Layer
+from reprorun.environment.fetch import fetch
+from reprorun.environment.layers import WheelLayer, skeleton_layer, wheel_layers
+from reprorun.environment.tar import EPOCH
+from reprorun.errors import RecordError
+from reprorun.model import (
+    DIGEST_LABEL,
+    ENTRYPOINT,
+    KIND_LABEL,
+    WORKSPACE,
+    BaseImage,
+    EnvironmentPlan,
+    Image,
+    ImageSpec,
+    Lock,
+    Plan,
+    RemoteFile,
+)
 from reprorun.store import ARCHIVE_FILE
 from reprorun.workflow.report import Reporter
 
@@ -27,7 +42,7 @@ _IN_MEMORY = 16 << 20  # bytes of code that are held in memory; more goes throug
 
 
 def build_environment(
-    plan: Plan,
+    plan: EnvironmentPlan,
     lock: Lock,
     paths: tuple[str, ...],
     engine: Engine,
@@ -36,50 +51,44 @@ def build_environment(
     rebuild: bool = False,
     offline: bool = False,
 ) -> Image:
-    """The environment's image, built when the engine does not have it.
-
-    Raises:
-        BuildFailed: with the last lines of the build.
-        LockFailed: a wheel can't be had.
-    """
-    if not rebuild and (found := _existing(engine, plan.environment_tag, plan.environment_digest)):
-        return found
-    base = plan.base
-    report.step("environment", f"building for Python {base.python}, {_count(lock)}")
-    with tempfile.TemporaryFile(dir=files.cache_directory("scratch")) as tar:
-        assemble(base, lock, paths, offline=offline, out=tar)
-        context = _context(environment_dockerfile(plan), "environment.tar", tar)
-        image = engine.build(context, plan.environment_tag, report.progress)
-    _check_parent(image, engine.image(base.id), base.ref)
-    return image
-
-
-def build_run(
-    plan: Plan,
-    log_dir: str,
-    directories: tuple[str, ...],
-    engine: Engine,
-    report: Reporter,
-    *,
-    rebuild: bool = False,
-) -> Image:
-    """The run's image, built from the launch archive of `log_dir` when the engine has it not.
+    """The environment's image, made when the engine does not have it.
 
     Args:
-        directories: of the working tree, to be made because inputs are mounted in them.
+        plan: names and settings.
+        lock: the packages.
+        paths: directories of the working tree to put on the search path for modules.
+        rebuild: make every layer anew.
+        offline: open no connection.
 
     Raises:
-        BuildFailed: with the last lines of the build.
+        BuildFailed: the engine can't make it.
+        LockFailed: a wheel can't be had, or is none.
     """
-    if not rebuild and (found := _existing(engine, plan.run_tag, plan.run_digest)):
+    if not rebuild and (found := _existing(engine, plan.tag, plan.digest)):
         return found
-    report.step("image", "adding the code")
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as tar:
-        _write_code(os.path.join(log_dir, ARCHIVE_FILE), directories, tar)
-        context = _context(run_dockerfile(plan), ARCHIVE_FILE, tar)
-        image = engine.build(context, plan.run_tag, report.progress)
-    _check_parent(image, engine.image(plan.environment_tag), plan.environment_tag)
-    return image
+    base = plan.base
+    report.step("environment", f"for Python {base.python}, {_count(lock)}")
+    lock = _with_sizes(lock, report, offline=offline)
+    packages = wheel_layers(lock, base)
+    held = 0 if rebuild else _held(engine, base, packages)
+    _open(packages[held:], report, offline=offline)
+    layers: list[Layer] = [*packages, skeleton_layer(base, paths)]
+    spec = ImageSpec(
+        tag=plan.tag,
+        parent=base.id,
+        env=render.environment_variables(plan),
+        workdir=WORKSPACE,
+        entrypoint=ENTRYPOINT,
+        labels=render.environment_labels(plan),
+        dockerfile=render.environment_dockerfile(plan),
+    )
+    return engine.make(spec, layers, held, report.progress)
+
+
+def layer_titles(lock: Lock, base: BaseImage) -> tuple[str, ...]:
+    """What each layer of an environment holds, for its Dockerfile."""
+    titles = [layer.title for layer in wheel_layers(lock, base)]
+    return (*titles, "the virtual environment, and the part of reprorun that runs inside")
 
 
 def _existing(engine: Engine, tag: str, digest: str) -> Image | None:
@@ -92,52 +101,146 @@ def _count(lock: Lock) -> str:
     return "the standard library" if not number else f"{number} package{'s' * (number > 1)}"
 
 
-def _check_parent(image: Image, parent: Image | None, name: str) -> None:
-    """A name may be moved to another image while it is built from: the layers tell."""
-    if parent is None or image.layers[: len(parent.layers)] != parent.layers:
-        raise BuildFailed(f"{name} changed while an image was built from it. Run it again.")
+def _with_sizes(lock: Lock, report: Reporter, *, offline: bool) -> Lock:
+    """The lock with the size of each wheel, by which layers are ordered; not every index tells."""
+    unknown = [package.wheel for package in lock.packages if package.wheel.size is None]
+    if not unknown:
+        return lock
+    paths = fetch(unknown, offline=offline, progress=report.progress)
+    packages = []
+    for package in lock.packages:
+        path = paths.get(package.wheel.sha256)
+        size = os.path.getsize(path) if path else package.wheel.size
+        wheel = msgspec.structs.replace(package.wheel, size=size)
+        packages.append(msgspec.structs.replace(package, wheel=wheel))
+    return msgspec.structs.replace(lock, packages=tuple(packages))
+
+
+def _held(engine: Engine, base: BaseImage, layers: Sequence[WheelLayer]) -> int:
+    """How many of the layers the engine has on top of the base, in some environment of ours."""
+    if not engine.info().takes_layers:
+        return 0
+    parent = engine.image(base.id)
+    below = parent.layers if parent else ()
+    wanted = [*below, *(layer.diff_id for layer in layers)]
+    most = 0
+    for image in engine.labelled_images(f"{KIND_LABEL}=environment"):
+        pairs = zip(image.layers, wanted, strict=False)
+        same = next(
+            (n for n, (a, b) in enumerate(pairs) if a != b), min(len(image.layers), len(wanted))
+        )
+        most = max(most, same - len(below))
+    return most
+
+
+def _open(layers: Sequence[WheelLayer], report: Reporter, *, offline: bool) -> None:
+    """Have the wheels of the layers that are to be made, each verified."""
+    wanted = [file for layer in layers for file in layer.wheels]
+    paths = fetch(wanted, offline=offline, progress=report.progress)
+    damaged = [file for file in wanted if files.sha256_of(paths[file.sha256]) != file.sha256]
+    if damaged:
+        _discard(damaged, paths, report)
+        paths.update(fetch(damaged, offline=offline, progress=report.progress))
+    for layer in layers:
+        layer.open(paths)
+
+
+def _discard(damaged: Iterable[RemoteFile], paths: dict[str, str], report: Reporter) -> None:
+    for file in damaged:
+        report.note(f"{file.name} in the cache is not what it was when it came: fetched anew")
+        os.unlink(paths[file.sha256])
+
+
+# ---------------------------------------------------------------- the code
+
+
+def build_run(
+    plan: Plan,
+    log_dir: str,
+    directories: tuple[str, ...],
+    environment: Image,
+    engine: Engine,
+    report: Reporter,
+    *,
+    rebuild: bool = False,
+) -> Image:
+    """The run's image, made from the launch archive of `log_dir` when the engine has it not.
+
+    Args:
+        directories: of the working tree, to be made because inputs are mounted in them.
+        environment: the image that it is made from.
+
+    Raises:
+        BuildFailed: the engine can't make it.
+    """
+    if not rebuild and (found := _existing(engine, plan.run_tag, plan.run_digest)):
+        return found
+    report.step("image", "adding the code")
+    spec = ImageSpec(
+        tag=plan.run_tag,
+        parent=environment.id,
+        labels=render.run_labels(plan),
+        dockerfile=render.run_dockerfile(plan),
+    )
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as tar:
+        _write_code(os.path.join(log_dir, ARCHIVE_FILE), directories, tar)
+        return engine.make(spec, [FileLayer("the code", tar)], 0, report.progress)
+
+
+class FileLayer:
+    """A layer whose tar is a file."""
+
+    diff_id = None
+
+    def __init__(self, title: str, content: IO[bytes]) -> None:
+        self.title = title
+        self.size = content.seek(0, os.SEEK_END)
+        self._content = content
+
+    def pieces(self) -> Iterator[bytes]:
+        """The tar."""
+        self._content.seek(0)
+        while piece := self._content.read(_PIECE):
+            yield piece
+
+    def made(self, diff_id: str) -> None:
+        """Nothing has to be remembered."""
 
 
 def _write_code(archive: str, directories: tuple[str, ...], out: IO[bytes]) -> None:
-    """The launch archive as the container needs it: not packed, and writable for any uid.
-
-    It goes into the build under the archive's name; engines tell packed from plain by content.
-    """
+    """The launch archive as the container has it: below the working tree, writable for any uid."""
     with (
         lzma.open(archive) as packed,
         tarfile.open(fileobj=packed, mode="r|") as source,
         tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as target,
     ):
+        top = _directory(".")
+        target.addfile(top)
+        seen = {top.name}
         for member in source:
+            member.name = _below(member.name)
+            if member.islnk():
+                member.linkname = _below(member.linkname)
             member.mode |= 0o777 if member.isdir() else 0o666
-            target.addfile(member, source.extractfile(member) if member.isreg() else None)
+            if member.name not in seen:  # engines take no path twice
+                seen.add(member.name)
+                target.addfile(member, source.extractfile(member) if member.isreg() else None)
         for directory in directories:
-            target.addfile(_directory(directory))
+            if _below(directory) not in seen:
+                target.addfile(_directory(directory))
+
+
+def _below(name: str) -> str:
+    top = WORKSPACE.lstrip("/")
+    place = os.path.normpath(f"{top}/{name}")
+    if place != top and not place.startswith(f"{top}/"):
+        raise RecordError(
+            f"the launch archive holds {name!r}, which leads out of the working tree."
+        )
+    return place
 
 
 def _directory(name: str) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
+    member = tarfile.TarInfo(_below(name))
     member.type, member.mode, member.mtime = tarfile.DIRTYPE, 0o777, EPOCH
     return member
-
-
-def _context(dockerfile: str, name: str, content: IO[bytes]) -> Iterator[bytes]:
-    """A build context of the Dockerfile and one file, streamed."""
-    yield _member("Dockerfile", len(dockerfile.encode()))
-    yield _padded(dockerfile.encode())
-    size = content.seek(0, os.SEEK_END)
-    content.seek(0)
-    yield _member(name, size)
-    while piece := content.read(_PIECE):
-        yield piece
-    yield b"\0" * (-size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
-
-
-def _member(name: str, size: int) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode, member.mtime = size, 0o644, EPOCH
-    return member.tobuf(tarfile.GNU_FORMAT)
-
-
-def _padded(data: bytes) -> bytes:
-    return data + b"\0" * (-len(data) % tarfile.BLOCKSIZE)

@@ -12,7 +12,7 @@ from typing import Literal
 from reprorun import files
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, ReprorunError
-from reprorun.model import EngineInfo, RunSpec, Value
+from reprorun.model import EngineInfo, Requirements, RunSpec, Value
 from reprorun.probe.hardware import find_hardware
 from reprorun.workflow.base import base_reference
 
@@ -121,7 +121,7 @@ def _gpu(info: EngineInfo) -> Check:
 
 
 def _base_image(spec: RunSpec, engine: Engine) -> Check:
-    ref = base_reference(spec)
+    ref = base_reference(spec, Requirements())
     try:
         image = engine.image(ref)
     except ReprorunError as error:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from contextlib import closing
 
+import msgspec
+
 import reprorun
-from reprorun import store
+from reprorun import files, store
 from reprorun.engine import Engine
 from reprorun.errors import UsageError
 from reprorun.model import Archive, Outcome, Plan, Record, RunSpec, Value
 from reprorun.plan import Facts, made_directories, make_plan
-from reprorun.render import RUN_TEMPLATE, template_source
 from reprorun.workflow.build import build_environment, build_run
 from reprorun.workflow.gather import (
     Connect,
@@ -57,12 +58,11 @@ def execute(spec: RunSpec, connect: Connect, report: Reporter) -> Finished:
     for note in sources.notes:
         report.note(note)
     with closing(connect()) as engine:
-        environment = gather_environment(spec, sources, engine, report)
-        keeper = open_record(spec, sources, environment)
+        with files.cache_lock():
+            environment = gather_environment(spec, sources, engine, report)
+            keeper = open_record(spec, sources, environment)
+            plan = _prepare(spec, sources, environment, engine, keeper, report)
         with keeper.telling_failures():
-            archive = archive_code(sources.code, keeper)
-            plan = _plan(spec, sources, environment, keeper, archive)
-            _build(plan, spec, sources, environment, engine, keeper, report)
             outcome = run(plan, environment, engine, keeper, report)
             return _close_record(spec, outcome, keeper)
 
@@ -75,18 +75,36 @@ def dry_run(spec: RunSpec, connect: Connect) -> Plan:
     sources = gather_sources(spec)
     environment = recall_environment(spec, sources, connect)
     facts = _facts(sources, environment, log_directory(spec), "dry-run")
-    return make_plan(spec, facts, environment.digest, "", template_source(RUN_TEMPLATE))
+    source = sources.requirements.source
+    shown = (f"the packages of {source}", *environment.plan.layers) if source else None
+    provisional = msgspec.structs.replace(environment.plan, layers=shown or environment.plan.layers)
+    return make_plan(spec, facts, provisional, "")
 
 
 # ---------------------------------------------------------------- plan and build
+
+
+def _prepare(
+    spec: RunSpec,
+    sources: Sources,
+    environment: Environment,
+    engine: Engine,
+    keeper: Keeper,
+    report: Reporter,
+) -> Plan:
+    """Archive the code, plan the run and make its images."""
+    with keeper.telling_failures():
+        archive = archive_code(sources.code, keeper)
+        plan = _plan(spec, sources, environment, keeper, archive)
+        _build(plan, spec, sources, environment, engine, keeper, report)
+        return plan
 
 
 def _plan(
     spec: RunSpec, sources: Sources, environment: Environment, keeper: Keeper, archive: Archive
 ) -> Plan:
     facts = _facts(sources, environment, keeper.log_dir, keeper.record.id)
-    template = template_source(RUN_TEMPLATE)
-    plan = make_plan(spec, facts, environment.digest, archive.sha256, template)
+    plan = make_plan(spec, facts, environment.plan, archive.sha256)
     keeper.update(archive=archive, image=plan.run_tag, status="building")
     return plan
 
@@ -94,7 +112,6 @@ def _plan(
 def _facts(sources: Sources, environment: Environment, log_dir: str, run_id: str) -> Facts:
     return Facts(
         code=sources.code,
-        base=environment.base,
         inputs=sources.inputs,
         engine=environment.engine,
         uid=os.getuid(),
@@ -114,17 +131,17 @@ def _build(
     keeper: Keeper,
     report: Reporter,
 ) -> None:
-    build_environment(
-        plan,
+    image = build_environment(
+        plan.environment,
         environment.lock,
-        sources.requirements.paths,
+        environment.paths,
         engine,
         report,
         rebuild=spec.rebuild,
         offline=spec.offline,
     )
     directories = made_directories(sources.code, sources.inputs)
-    build_run(plan, keeper.log_dir, directories, engine, report, rebuild=spec.rebuild)
+    build_run(plan, keeper.log_dir, directories, image, engine, report, rebuild=spec.rebuild)
 
 
 # ---------------------------------------------------------------- the record's end

@@ -5,29 +5,37 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from reprorun import render
+import msgspec
+
+import reprorun
 from reprorun.engine import Engine
-from reprorun.environment.assemble import environment_digest
-from reprorun.environment.lock import make_lock
+from reprorun.environment.layers import environment_digest
+from reprorun.environment.lock import Request, make_lock
 from reprorun.errors import EngineError, UsageError
 from reprorun.experiment.git import commit_date
 from reprorun.experiment.repository import RepositoryError
+from reprorun.formats.read import read
+from reprorun.formats.target import Target
 from reprorun.model import (
     BaseImage,
     Code,
     EngineInfo,
+    EnvironmentPlan,
     InputFile,
     Lock,
     Requirements,
     RunSpec,
     Value,
 )
-from reprorun.plan import container_command
+from reprorun.plan import container_command, plan_environment
 from reprorun.probe.code import find_code
 from reprorun.probe.inputs import find_inputs
 from reprorun.probe.requirements import find_requirements
 from reprorun.workflow.base import base_reference, find_base, recall_base
+from reprorun.workflow.build import layer_titles
 from reprorun.workflow.report import Reporter
+from reprorun.workflow.system import add_system_packages, build_dockerfile, read_apt
+from reprorun.workflow.wheels import WheelBuilder
 
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 Connect = Callable[[], Engine]
@@ -48,7 +56,14 @@ class Environment(Value, frozen=True, kw_only=True):
     base: BaseImage
     lock: Lock
     engine: EngineInfo
-    digest: str
+    digest: str  # hex digits
+    paths: tuple[str, ...] = ()  # of the working tree, on the search path for modules
+
+    @property
+    def plan(self) -> EnvironmentPlan:
+        """The environment's image."""
+        titles = layer_titles(self.lock, self.base)
+        return plan_environment(reprorun.__version__, self.base, self.digest, titles)
 
 
 def gather_sources(spec: RunSpec) -> Sources:
@@ -58,7 +73,7 @@ def gather_sources(spec: RunSpec) -> Sources:
         UsageError: something that was named is not there or can't be taken, or is not UTF-8.
     """
     code = find_code(spec.script, spec.cwd)
-    requirements = find_requirements(code)
+    requirements = find_requirements(code, _lock_path(spec))
     inputs = find_inputs(spec.inputs, spec.cwd, code)
     _refuse_what_engines_change(
         *container_command(spec, code), code.workdir, *spec.env.values(), *(i.path for i in inputs)
@@ -69,6 +84,10 @@ def gather_sources(spec: RunSpec) -> Sources:
         inputs=inputs,
         notes=tuple(_notes(spec, code, requirements)),
     )
+
+
+def _lock_path(spec: RunSpec) -> str | None:
+    return None if spec.lock is None else os.path.join(spec.cwd, spec.lock)
 
 
 def _refuse_what_engines_change(*words: str) -> None:
@@ -91,9 +110,10 @@ def _notes(spec: RunSpec, code: Code, requirements: Requirements) -> list[str]:
         notes.append("the repository has no commit yet: the archive is the only copy of the code")
     if os.path.relpath(os.path.realpath(spec.cwd), code.root).startswith(".."):
         notes.append("you are outside the repository: the run's working directory is its root")
-    if requirements.source is None and not spec.extra_requirements:
+    notes += requirements.notes
+    if requirements.kind == "none" and not spec.extra_requirements:
         notes.append(
-            "no requirements.txt or pyproject.toml: the run has the standard library and reprorun"
+            "nothing says that packages are needed: the run has the standard library and reprorun"
         )
     large = [entry for entry in code.left_out if entry.size is not None]
     if large:
@@ -108,41 +128,79 @@ def _notes(spec: RunSpec, code: Code, requirements: Requirements) -> list[str]:
 def gather_environment(
     spec: RunSpec, sources: Sources, engine: Engine, report: Reporter
 ) -> Environment:
-    """Find the base image and lock the packages for its Python.
+    """Find or build the base image, and lock the packages for its Python.
 
     Raises:
-        ImageMissing, LockFailed: with the reason.
+        ImageMissing, BuildFailed, LockFailed: with the reason.
     """
-    base = find_base(spec, engine, report)
-    if sources.requirements.source or spec.extra_requirements:
-        report.step("packages", sources.requirements.source or ", ".join(spec.extra_requirements))
-    lock = make_lock(
-        sources.requirements,
-        spec.extra_requirements,
-        sources.code.root,
-        base,
-        as_of=as_of_date(spec, sources.code),
-        offline=spec.offline,
-        fresh=spec.rebuild,
-    )
+    base = _base(spec, sources, engine, report)
+    lock = _lock(spec, sources, base, engine, report)
+    for note in lock.notes:
+        report.note(note)
     return _environment(base, lock, engine.info(), sources)
+
+
+def _base(spec: RunSpec, sources: Sources, engine: Engine, report: Reporter) -> BaseImage:
+    requirements, code = sources.requirements, sources.code
+    if spec.dockerfile:
+        built = build_dockerfile(spec, code, engine, report)
+        spec = msgspec.structs.replace(spec, base_image=built)
+    base = find_base(spec, requirements, engine, report)
+    if spec.dockerfile:
+        base = msgspec.structs.replace(base, dockerfile=spec.dockerfile)
+    if requirements.system_packages is None:
+        return base
+    names = read_apt(code.root, requirements.system_packages)
+    return add_system_packages(base, names, spec, engine, report) if names else base
+
+
+def _lock(
+    spec: RunSpec, sources: Sources, base: BaseImage, engine: Engine, report: Reporter
+) -> Lock:
+    code, requirements = sources.code, sources.requirements
+    if requirements.kind != "none" or spec.extra_requirements:
+        report.step("packages", requirements.source or ", ".join(_said(spec, requirements)))
+    target = Target(python=base.python, machine=base.machine, libc=base.libc)
+    wanted = read(requirements, code.root, target)
+    as_of = as_of_date(spec, code)
+    request = Request(
+        wanted=wanted,
+        root=code.root,
+        base=base,
+        source=requirements.source,
+        extra=spec.extra_requirements,
+        projects=tuple(n for n in code.files if os.path.basename(n) == "pyproject.toml")
+        if wanted.project
+        else (),
+        as_of=as_of,
+        offline=spec.offline,
+    )
+    build = WheelBuilder(
+        base, engine, report, as_of=as_of, offline=spec.offline, fresh=spec.rebuild
+    )
+    return make_lock(request, build, fresh=spec.rebuild)
+
+
+def _said(spec: RunSpec, requirements: Requirements) -> tuple[str, ...]:
+    return (*requirements.lines, *spec.extra_requirements)
 
 
 def recall_environment(spec: RunSpec, sources: Sources, connect: Connect) -> Environment:
     """The environment as far as it is known without starting anything; for a dry run."""
-    unknown = BaseImage(ref=base_reference(spec), id="unknown", digest="unknown", path=USUAL_PATH)
+    ref = base_reference(spec, sources.requirements)
+    unknown = BaseImage(ref=ref, id="unknown", digest="unknown", path=USUAL_PATH)
     try:
         engine = connect()
-        base, info = recall_base(spec, engine) or unknown, engine.info()
+        base, info = recall_base(spec, sources.requirements, engine) or unknown, engine.info()
     except EngineError:
         base, info = unknown, EngineInfo(name="unknown", version="", api_version="")
-    return _environment(base, Lock(text=""), info, sources)
+    return _environment(base, Lock(), info, sources)
 
 
 def _environment(base: BaseImage, lock: Lock, info: EngineInfo, sources: Sources) -> Environment:
-    template = render.template_source(render.ENVIRONMENT_TEMPLATE)
-    digest = environment_digest(base, lock, sources.requirements.paths, template)
-    return Environment(base=base, lock=lock, engine=info, digest=digest)
+    paths = tuple(dict.fromkeys((*sources.requirements.paths, *lock.paths)))
+    digest = environment_digest(base, lock, paths)
+    return Environment(base=base, lock=lock, engine=info, digest=digest, paths=paths)
 
 
 def as_of_date(spec: RunSpec, code: Code) -> str | None:

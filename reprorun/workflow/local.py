@@ -85,4 +85,4 @@ def _host() -> Environment:
     python = ".".join(str(part) for part in sys.version_info[:3])
     base = BaseImage(ref="", id="", digest="", python=python, executable=sys.executable)
     engine = EngineInfo(name="local", version="", api_version="")
-    return Environment(base=base, lock=Lock(text=""), engine=engine, digest="")
+    return Environment(base=base, lock=Lock(), engine=engine, digest="")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from msgspec.structs import replace
+
 import reprorun
 from reprorun import files, store
 from reprorun.errors import EngineError, UsageError
@@ -11,10 +13,12 @@ from reprorun.experiment import dump_json
 from reprorun.experiment.archive import write_archive
 from reprorun.experiment.repository import LeftOut as TreeLeftOut
 from reprorun.experiment.repository import RepositoryError, Tree
-from reprorun.model import Archive, Code, EngineUsed, Record, RunSpec, SchemaMark
+from reprorun.known import remember_record
+from reprorun.model import Archive, Code, EngineUsed, Package, Record, RunSpec, SchemaMark
 from reprorun.plan import choose_gpus, container_command, redact
 from reprorun.workflow.gather import Environment, Sources
 from reprorun.workflow.keeper import Keeper, explain, utc_now
+from reprorun.workflow.python import python_source
 
 PREFIX = "experiment"  # garage's default: data/local/experiment/NAME
 LONGEST_NAME = 200  # bytes, which leaves room for a number within a file system's 255
@@ -68,7 +72,9 @@ def open_record(spec: RunSpec, sources: Sources, environment: Environment) -> Ke
         dump_json(os.path.join(log_dir, store.METADATA_FILE), sources.code.metadata)
         for name, data in spec.payloads.items():
             files.write(os.path.join(log_dir, name), data)
-        return Keeper(os.path.realpath(log_dir), _first_record(spec, sources, environment))
+        keeper = Keeper(os.path.realpath(log_dir), _first_record(spec, sources, environment))
+        remember_record(keeper.record.id, keeper.log_dir)
+        return keeper
     except OSError as error:
         raise EngineError(explain(error, log_dir)) from error
 
@@ -93,6 +99,9 @@ def _first_record(spec: RunSpec, sources: Sources, environment: Environment) -> 
         submodules=code.submodules,
         inputs=sources.inputs,
         requirements=sources.requirements.source,
+        packages=tuple(_recorded(package) for package in environment.lock.packages),
+        packages_resolved=environment.lock.resolved or None,
+        python_source=python_source(spec, sources.requirements),
         environment_digest=f"sha256:{environment.digest}" if environment.digest else "",
         base_image=environment.base,
         engine=EngineUsed(name=engine.name, version=engine.version, api_version=engine.api_version),
@@ -100,8 +109,13 @@ def _first_record(spec: RunSpec, sources: Sources, environment: Environment) -> 
         gpus=gpus,
         limits=spec.limits,
         network=spec.network,
-        notes=sources.notes,
+        notes=(*sources.notes, *environment.lock.notes),
     )
+
+
+def _recorded(package: Package) -> Package:
+    """Without the address that it came from: that is the user's, and may hold a secret."""
+    return replace(package, wheel=replace(package.wheel, url=None))
 
 
 def archive_code(code: Code, keeper: Keeper) -> Archive:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from reprorun import files, store
 from reprorun.engine import Engine
+from reprorun.environment.lock_text import lock_text
 from reprorun.errors import EngineError, EngineUnavailable, UsageError
 from reprorun.model import WORKSPACE, Outcome, Plan, Record
 from reprorun.probe.hardware import find_hardware
@@ -116,7 +117,7 @@ def _write_texts(plan: Plan, environment: Environment, keeper: Keeper) -> None:
 
     The record is read by people from here on; the images were made from the same plan.
     """
-    texts = {store.DOCKERFILE: whole_dockerfile(plan), store.LOCK_FILE: environment.lock.text}
+    texts = {store.DOCKERFILE: whole_dockerfile(plan), store.LOCK_FILE: lock_text(environment.lock)}
     for name, text in texts.items():
         files.write(os.path.join(keeper.log_dir, name), text.encode())
     keeper.update(host=find_hardware())

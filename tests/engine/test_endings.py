@@ -254,7 +254,7 @@ def read_terminal(terminal: int, until: bytes | None = None) -> bytes:
 
 def test_an_interrupt_while_the_image_is_built(script: Script, tmp_path: Path) -> None:
     bench = script(f"print('never')  # {uuid.uuid4()}: no image of it is there yet\n")
-    with proxy(tmp_path, hold="/build?") as engine:
+    with proxy(tmp_path, hold="/images/load") as engine:
         bench.env["DOCKER_HOST"] = engine.address
         process, log_dir = bench.start("train.py")
         assert engine.held.wait(60)
@@ -274,7 +274,7 @@ def test_a_build_that_the_engine_refuses(script: Script, tmp_path: Path) -> None
     bench = script("print('first')\n")
     assert bench.exec("train.py").code == 0  # an older image is there now
     bench.write({"train.py": f"print('second')  # {uuid.uuid4()}\n"})
-    with proxy(tmp_path, refuse="/build?") as engine:
+    with proxy(tmp_path, refuse="/images/load") as engine:
         done = bench.exec("train.py", env={"DOCKER_HOST": engine.address})
     assert (done.code, done.out) == (125, "")
     assert "the engine refuses on purpose" in one_message(done.err)

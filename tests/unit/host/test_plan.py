@@ -20,7 +20,14 @@ from reprorun.model import (
     Mount,
     Plan,
 )
-from reprorun.plan import choose_gpus, container_command, made_directories, make_plan, redact
+from reprorun.plan import (
+    choose_gpus,
+    container_command,
+    made_directories,
+    make_plan,
+    plan_environment,
+    redact,
+)
 
 from . import values
 
@@ -177,24 +184,21 @@ def test_the_working_directory_is_made_where_the_archive_has_it_not() -> None:
 
 
 def digests(plan: Plan) -> tuple[str, str, str, str]:
-    return (plan.environment_digest, plan.environment_tag, plan.run_digest, plan.run_tag)
+    return (plan.environment.digest, plan.environment.tag, plan.run_digest, plan.run_tag)
 
 
 def planned(**changed: Any) -> Plan:
-    given: dict[str, Any] = {
-        "environment_digest": "e" * 64,
-        "archive_sha256": "a" * 64,
-        "run_template": "template",
-    }
-    given.update({name: changed.pop(name) for name in list(changed) if name in given})
+    digest = changed.pop("environment_digest", "e" * 64)
+    archive = changed.pop("archive_sha256", "a" * 64)
     facts = values.facts(**changed.pop("facts", {}))
-    return make_plan(values.spec(**changed), facts, **given)
+    environment = plan_environment("1.2.3", values.BASE, digest, values.LAYERS)
+    return make_plan(values.spec(**changed), facts, environment, archive)
 
 
 def test_tags_derive_from_digests() -> None:
     plan = planned()
-    assert plan.environment_digest == "sha256:" + "e" * 64
-    assert plan.environment_tag == "reprorun/environment:" + "e" * 24
+    assert plan.environment.digest == "sha256:" + "e" * 64
+    assert plan.environment.tag == "reprorun/environment:" + "e" * 24
     assert plan.run_tag == f"reprorun/run:{plan.run_digest.removeprefix('sha256:')[:24]}"
 
 
@@ -203,7 +207,6 @@ def test_tags_derive_from_digests() -> None:
     [
         {"environment_digest": "f" * 64},
         {"archive_sha256": "b" * 64},
-        {"run_template": "other"},
         {"facts": {"code": values.code(commit="f" * 40)}},
         {"facts": {"code": values.code(dirty=True)}},
         {"facts": {"inputs": (data("/workspace/a/x"),)}},  # its parent must be in the image

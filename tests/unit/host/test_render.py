@@ -19,32 +19,41 @@ from . import values
 
 ENVIRONMENT = f"""\
 # The environment: the base image, the locked packages and the part of reprorun that runs inside.
-# Nothing is run and nothing is downloaded while this is built.
+# Nothing is run and nothing is downloaded to make this; the layers are those of requirements.lock.
 FROM sha256:{"b" * 64}
-ADD environment.tar /
+# numpy 2.2.6
+ADD layer-01.tar /
+# the rest
+ADD layer-02.tar /
 ENV PATH="/opt/reprorun/bin:/usr/local/bin:/usr/bin" \\
     HOME="/home/reprorun" \\
-    LANG="C.UTF-8" LC_ALL="C.UTF-8" TZ="UTC" \\
-    PYTHONHASHSEED="0" PYTHONUNBUFFERED="1" PYTHONDONTWRITEBYTECODE="1" \\
+    LANG="C.UTF-8" \\
+    LC_ALL="C.UTF-8" \\
+    TZ="UTC" \\
+    PYTHONHASHSEED="0" \\
+    PYTHONUNBUFFERED="1" \\
+    PYTHONDONTWRITEBYTECODE="1" \\
     MPLBACKEND="Agg"
 WORKDIR /workspace
 ENTRYPOINT ["python", "-I", "-S", "/opt/reprorun/supervise.py"]
 LABEL reprorun="1.2.3" \\
+      reprorun.kind="environment" \\
       reprorun.digest="sha256:{"e" * 64}"
 """
 
 RUN = f"""\
 # The run: the launcher's repository as it was, at commit {values.COMMIT}.
 FROM reprorun/environment:{"e" * 24}
-ADD launch_archive.tar.xz /workspace/
+ADD layer-01.tar /
 LABEL reprorun="1.2.3" \\
+      reprorun.kind="run" \\
       reprorun.digest="DIGEST" \\
       org.opencontainers.image.revision="{values.COMMIT}"
 """
 
 
 def test_the_environments_dockerfile() -> None:
-    assert render.environment_dockerfile(values.plan()) == ENVIRONMENT
+    assert render.environment_dockerfile(values.plan().environment) == ENVIRONMENT
 
 
 def test_the_runs_dockerfile() -> None:
@@ -62,7 +71,8 @@ def test_both_as_one_file_with_names_that_last() -> None:
     plan = values.plan()
     whole = render.whole_dockerfile(plan)
     environment = ENVIRONMENT.replace(values.BASE.id, "python:3.11-slim AS environment")
-    run = RUN.replace("DIGEST", plan.run_digest).replace(plan.environment_tag, "environment")
+    run = RUN.replace("DIGEST", plan.run_digest).replace(plan.environment.tag, "environment")
+    run = run.replace("ADD layer-01.tar /", "ADD launch_archive.tar.xz /workspace/")
     assert whole == f"{environment}\n{run}"
 
 
@@ -122,14 +132,14 @@ def test_references_that_are_none(ref: str) -> None:
     with pytest.raises(UsageError, match="is no image reference"):
         render.whole_dockerfile(with_base(ref=ref))
     with pytest.raises(UsageError, match="is no image reference"):
-        render.environment_dockerfile(with_base(id=ref))
+        render.environment_dockerfile(with_base(id=ref).environment)
 
 
 def test_the_base_images_own_path_is_quoted() -> None:
-    text = render.environment_dockerfile(with_base(path='/a"b:$X:/c d'))
+    text = render.environment_dockerfile(with_base(path='/a"b:$X:/c d').environment)
     assert r'ENV PATH="/opt/reprorun/bin:/a\"b:\$X:/c d" \ '.rstrip() in text
     with pytest.raises(UsageError):
-        render.environment_dockerfile(with_base(path="/bin\nRUN reboot"))
+        render.environment_dockerfile(with_base(path="/bin\nRUN reboot").environment)
 
 
 def test_a_name_that_a_template_is_not_given_is_an_error() -> None:
@@ -137,6 +147,21 @@ def test_a_name_that_a_template_is_not_given_is_an_error() -> None:
         render._render(render.RUN_TEMPLATE, workspace="/workspace", labels={}, githash=None)
 
 
-def test_templates_are_there_as_sources() -> None:
-    assert "FROM" in render.template_source(render.ENVIRONMENT_TEMPLATE)
-    assert "FROM" in render.template_source(render.RUN_TEMPLATE)
+def test_system_packages_come_first_and_are_named() -> None:
+    text = render.whole_dockerfile(with_base(apt=("gcc", "libgl1=1.6.0-1")))
+    before, _, after = text.partition("ADD layer-01.tar")
+    assert "apt-get install -y --no-install-recommends gcc libgl1=1.6.0-1 &&" in before
+    assert "apt-get" not in after
+    # the image that is named by its id has them already
+    assert "apt-get" not in render.environment_dockerfile(with_base(apt=("gcc",)).environment)
+
+
+@pytest.mark.parametrize("name", ["", "-y", "a b", "a;reboot", "$(x)", "A", "a\nb", "./x.deb"])
+def test_system_packages_that_are_none(name: str) -> None:
+    with pytest.raises(UsageError, match="is no name of a Debian package"):
+        render.system_dockerfile("base:1", (name,), {})
+
+
+def test_titles_stay_within_their_line() -> None:
+    plan = msgspec.structs.replace(values.plan().environment, layers=("x 1\nRUN reboot",))
+    assert "# x 1 RUN reboot\n" in render.environment_dockerfile(plan)

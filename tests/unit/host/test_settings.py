@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reprorun import settings
-from reprorun.cli.exec import SETTINGS
+from reprorun.cli.options import SETTINGS
 from reprorun.errors import UsageError
 from reprorun.model import Gpus, Limits
 
@@ -25,7 +25,7 @@ def resolve(directory: Path, **flags: str | None) -> dict[str, Any]:
 
 def value(name: str, text: str, directory: Path) -> Any:
     found = settings.resolve({name: text}, str(directory))
-    field = name.replace("-", "_")
+    field = settings._field(name)
     return found[field] if field in found else getattr(found["limits"], field)
 
 
@@ -43,6 +43,8 @@ def test_flag_over_variable_over_project(
 ) -> None:
     forms = {
         "base-image": ("a:1", "b:1", "c:1"),
+        "file": (f"{tmp_path}/a", "b", "c"),
+        "lock": (f"{tmp_path}/a", "b", "c"),
         "python": ("3.9", "3.10", "3.11"),
         "as-of": ("2020-01-01", "2021-01-01", "2022-01-01"),
         "gpus": ("1", "2", "3"),
@@ -57,7 +59,7 @@ def test_flag_over_variable_over_project(
 
     def found() -> Any:
         all_found = resolve(tmp_path)
-        field = name.replace("-", "_")
+        field = settings._field(name)
         return all_found[field] if field in all_found else getattr(all_found["limits"], field)
 
     assert found() == value(name, in_project, tmp_path)

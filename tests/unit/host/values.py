@@ -8,7 +8,7 @@ from typing import Any
 
 from reprorun import store
 from reprorun.model import BaseImage, Code, EngineInfo, Plan, Record, RunSpec, SchemaMark
-from reprorun.plan import Facts, make_plan
+from reprorun.plan import Facts, make_plan, plan_environment
 
 BASE = BaseImage(
     ref="python:3.11-slim",
@@ -21,6 +21,7 @@ BASE = BaseImage(
     path="/usr/local/bin:/usr/bin",
 )
 ENGINE = EngineInfo(name="fake", version="1", api_version="1.0")
+LAYERS = ("numpy 2.2.6", "the rest")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -34,7 +35,6 @@ def facts(**fields: Any) -> Facts:
     """What was found for that repository."""
     given: dict[str, Any] = {
         "code": code(),
-        "base": BASE,
         "inputs": (),
         "engine": ENGINE,
         "uid": 1000,
@@ -53,7 +53,8 @@ def spec(script: str = "train.py", **fields: Any) -> RunSpec:
 
 def plan(asked: RunSpec | None = None, **fields: Any) -> Plan:
     """The plan of both."""
-    return make_plan(asked or spec(), facts(**fields), "e" * 64, "a" * 64, "template")
+    environment = plan_environment("1.2.3", fields.pop("base", BASE), "e" * 64, LAYERS)
+    return make_plan(asked or spec(), facts(**fields), environment, "a" * 64)
 
 
 def record(**fields: Any) -> Record:

@@ -1,0 +1,372 @@
+"""What an environment costs: `reprorun exec` against Dockerfiles that call pip, or uv.
+
+    python benchmarks/environment.py [PAIRS] [--json]
+
+It measures how long it takes until an experiment that imports numpy, scipy and matplotlib has run:
+(a) in a new environment, (b) after one small package was added to it, (c) after the script was
+changed, against an unchanged one; and the peak memory of reprorun in (a). The sides take turns, so
+that a machine's ups and downs hit all. Exit code 1 when a target is missed.
+
+It needs a running engine, a network to warm the caches, and a base image with Python
+(REPRORUN_BASE_IMAGE, or the default one). It runs the `reprorun` and the `uv` of the Python that
+runs it. All that it makes carries a label and is removed at the end.
+
+How it is fair: nobody uses the network once the measuring begins. pip finds its wheels in a local
+directory, which is quicker for it than its own cache, as that asks the index all the same; uv and
+reprorun resolve from uv's cache. The classic builder has no cache mounts, so what a RUN line does
+is done by hand: a container from the base with the caches mounted, and `docker commit`, which is
+how that builder does it, without the time for the context and the COPY. The base is a new one, so
+that no image on the engine has a layer that we could find there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+PAIRS = 5
+BASE = os.environ.get(
+    "REPRORUN_BASE_IMAGE", f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
+)
+TOOLS = Path(sys.executable).parent
+LABEL = "reprorun.benchmark"
+ID = uuid.uuid4().hex[:12]
+REQUIREMENTS = "numpy\nscipy\nmatplotlib\n"
+ADDED = "tabulate\n"
+SCRIPT = """\
+import matplotlib, numpy, scipy
+print(numpy.__version__, scipy.__version__, matplotlib.__version__)
+"""
+BUNDLE = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+MEGABYTE = 1e6
+
+
+class Target(NamedTuple):
+    """A ratio of two sides' times, and how large it must or may be."""
+
+    case: str
+    above: str
+    below: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def reached(self, ratio: float) -> bool:
+        """Whether a ratio will do."""
+        return ratio >= (self.at_least or 0) and ratio <= (self.at_most or float("inf"))
+
+    def __str__(self) -> str:
+        return f">= {self.at_least:g}" if self.at_least else f"<= {self.at_most:g}"
+
+
+NEW, MORE, CHANGED = "(a) new environment", "(b) one small package more", "(c) changed script"
+TARGETS = (
+    Target(NEW, "pip", "reprorun", at_least=3),
+    Target(NEW, "reprorun", "uv", at_most=1),
+    Target(MORE, "pip", "reprorun", at_least=10),
+    Target(MORE, "uv", "reprorun", at_least=3),
+    Target(CHANGED, "changed", "unchanged", at_most=2),
+)
+MEMORY = 200 * MEGABYTE
+
+Times = dict[tuple[str, str], list[float]]  # (case, side) -> seconds, one a pair
+
+
+def main() -> int:
+    """Measure, print, remove what was made, and say whether the targets are reached."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("pairs", nargs="?", type=int, default=PAIRS)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    scratch = Path(tempfile.mkdtemp(prefix="reprorun-benchmark-"))
+    try:
+        bench = Bench(scratch)
+        bench.prepare()
+        for number in range(options.pairs):
+            say(f"pair {number + 1} of {options.pairs}")
+            bench.measure()
+        return report(bench, options.json)
+    finally:
+        clean_up(scratch)
+
+
+# ---------------------------------------------------------------- the measuring
+
+
+class Bench:
+    """The sides, and their times."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.times: Times = {}
+        self.peak = 0  # bytes
+        self._scratch = scratch
+        self._plain, self._more = scratch / "plain", scratch / "more"
+        self._base, self._pip_base = f"reprorun-benchmark:{ID}", f"reprorun-benchmark:{ID}-pip"
+        self._printed = ""
+
+    def prepare(self) -> None:
+        """Make the projects and the bases, and warm all caches."""
+        say("warming the caches")
+        for project, requirements in (
+            (self._plain, REQUIREMENTS),
+            (self._more, REQUIREMENTS + ADDED),
+        ):
+            make_project(project, requirements)
+        docker("run", "--name", ID, BASE, "sh", "-c", f"echo {ID} > /etc/reprorun-benchmark")
+        commit(self._base)
+        install = ("uv", "pip", "install", *IN_SYSTEM)
+        self._container("uv", self._base, (*install, "--compile-bytecode", "pip"), online=True)
+        commit(self._pip_base)
+        self._container("uv", self._base, (*install, "-r", "/project/requirements.txt"), True)
+        docker("rm", ID)
+        download = ("python3", "-m", "pip", "download", "-d", "/cache/wheels")
+        self._container("pip", self._pip_base, (*download, "-r", "/project/requirements.txt"), True)
+        docker("rm", ID)
+        self._ours(self._more, online=True)
+
+    def measure(self) -> None:
+        """One round of everything."""
+        self._forget()
+        sides = {"reprorun": self._ours, "pip": self._pip, "uv": self._uv}
+        for case, project in ((NEW, self._plain), (MORE, self._more)):
+            for name, side in sides.items():
+                self._time(case, name, side, project)
+        self._time(CHANGED, "unchanged", self._ours, self._plain)
+        with open(self._plain / "versions.py", "a") as file:
+            file.write("# changed\n")
+        self._time(CHANGED, "changed", self._ours, self._plain)
+
+    def _time(self, case: str, side: str, run: Callable[[Path], str], project: Path) -> None:
+        began = time.perf_counter()
+        printed = run(project)
+        self.times.setdefault((case, side), []).append(time.perf_counter() - began)
+        self._printed = self._printed or printed
+        if printed != self._printed:
+            sys.exit(f"{case}, {side}: other versions, {printed!r} in place of {self._printed!r}")
+
+    # -------------------------------------------------- reprorun
+
+    def _ours(self, project: Path, online: bool = False) -> str:
+        command = [
+            str(TOOLS / "reprorun"),
+            "exec",
+            *([] if online else ["--offline"]),
+            "versions.py",
+        ]
+        variables = {
+            **os.environ,
+            "REPRORUN_BASE_IMAGE": self._base,
+            "XDG_CACHE_HOME": str(self._scratch / "cache"),
+            "UV_CACHE_DIR": str(self._scratch / "uv-of-reprorun"),
+        }
+        with (
+            tempfile.TemporaryFile() as errors,
+            subprocess.Popen(
+                command, cwd=project, env=variables, stdout=subprocess.PIPE, stderr=errors
+            ) as process,
+        ):
+            assert process.stdout
+            printed = process.stdout.read().decode()
+            # of this one process, and of those that it started and waited for
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                errors.seek(0)
+                sys.exit(f"{' '.join(command)} failed:\n{errors.read().decode()}")
+        if not online:
+            self.peak = max(self.peak, usage.ru_maxrss * 1024)
+        return printed
+
+    def _forget(self) -> None:
+        """Remove all images, and all that we cache but downloads and what the base image is."""
+        for project in (self._plain, self._more):
+            theirs = [self._tag(side, project) for side in ("pip", "uv")]
+            for image in (*images_of(project), *theirs):
+                docker("rmi", "--force", image, check=False)
+            shutil.rmtree(project / "data", ignore_errors=True)
+        for directory in (self._scratch / "cache/reprorun").iterdir():
+            if directory.name not in ("wheels", "bases") and directory.is_dir():
+                shutil.rmtree(directory)
+
+    # -------------------------------------------------- the others
+
+    def _pip(self, project: Path) -> str:
+        install = ("python3", "-m", "pip", "install", "--break-system-packages", "--no-index")
+        options = ("--root-user-action=ignore", "--find-links=/cache/wheels")
+        return self._built("pip", self._pip_base, (*install, *options), project)
+
+    def _uv(self, project: Path) -> str:
+        install = ("uv", "pip", "install", *IN_SYSTEM, "--offline")
+        return self._built("uv", self._base, install, project)
+
+    def _built(self, side: str, base: str, install: Sequence[str], project: Path) -> str:
+        tag = self._tag(side, project)
+        command = (*install, "-r", "/project/requirements.txt")
+        self._container(side, base, command, project=project)
+        commit(tag)
+        script = ("python3", "/project/versions.py")
+        return docker("run", "--rm", "--network=none", *mounted(project), tag, *script)
+
+    def _tag(self, side: str, project: Path) -> str:
+        return f"reprorun-benchmark:{ID}-{side}-{project.name}"
+
+    def _container(
+        self,
+        side: str,
+        image: str,
+        command: Sequence[str],
+        online: bool = False,
+        project: Path | None = None,
+    ) -> None:
+        cache = self._scratch / f"cache-of-{side}"
+        cache.mkdir(exist_ok=True)
+        options = [f"--volume={cache}:/cache", *mounted(project or self._more)]
+        options += [f"--volume={TOOLS / 'uv'}:/usr/local/bin/uv:ro", "--env=UV_CACHE_DIR=/cache"]
+        options += for_network() if online else ["--network=none"]
+        docker("run", "--name", ID, f"--label={LABEL}={ID}", *options, image, *command)
+
+
+IN_SYSTEM = ("--system", "--break-system-packages", "--link-mode=copy", "--no-progress")
+
+
+def make_project(place: Path, requirements: str) -> None:
+    """A project in git, as users have them."""
+    place.mkdir()
+    (place / "requirements.txt").write_text(requirements)
+    (place / "versions.py").write_text(SCRIPT)
+    (place / ".gitignore").write_text("data/\n")
+    git = ("git", "-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.invalid")
+    for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "versions")):
+        subprocess.run([*git, *command], cwd=place, check=True)
+
+
+def images_of(project: Path) -> list[str]:
+    """The images that our runs of a project have made, the run's before the environment's."""
+    records = [json.loads(path.read_text()) for path in project.rglob("run.json")]
+    runs = {record["image"] for record in records}
+    digests = {record["environment_digest"].removeprefix("sha256:") for record in records}
+    return [*runs, *(f"reprorun/environment:{digest[:24]}" for digest in digests)]
+
+
+def mounted(project: Path) -> list[str]:
+    """The project in a container."""
+    return [f"--volume={project}:/project:ro"]
+
+
+def for_network() -> list[str]:
+    """What a container needs to reach the index that the host reaches."""
+    passed = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "HTTPS_PROXY", "https_proxy")
+    options = ["--network=host", *(f"--env={name}" for name in passed)]
+    if os.path.exists(BUNDLE):
+        options += [f"--volume={BUNDLE}:/bundle.pem:ro"]
+        options += [f"--env={name}=/bundle.pem" for name in ("SSL_CERT_FILE", "PIP_CERT")]
+    return options
+
+
+def commit(tag: str) -> None:
+    """Make an image of the container, and remove that."""
+    docker("commit", "--change", f"LABEL {LABEL}={ID}", ID, tag)
+    docker("rm", ID)
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """What a command of docker's prints."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    if check and done.returncode:
+        sys.exit(f"docker {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def clean_up(scratch: Path) -> None:
+    """Leave nothing: no image, no container, no file (some are root's)."""
+    docker("rm", "--force", ID, check=False)
+    for project in ("plain", "more"):
+        for image in images_of(scratch / project):
+            docker("rmi", "--force", image, check=False)
+    owned = ("run", "--rm", f"--volume={scratch}:/scratch", BASE)
+    docker(*owned, "find", "/scratch", "-mindepth", "1", "-delete", check=False)
+    found = docker("images", "--quiet", "--filter", f"label={LABEL}={ID}", check=False).split()
+    for image in dict.fromkeys(found):
+        docker("rmi", "--force", image, check=False)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+# ---------------------------------------------------------------- the figures
+
+
+def report(bench: Bench, as_json: bool) -> int:
+    """Print the figures; 0 when all targets are reached."""
+    ratios = [ratio_of(target, bench.times) for target in TARGETS]
+    reached = [target.reached(ratio[0]) for target, ratio in zip(TARGETS, ratios, strict=True)]
+    reached.append(bench.peak <= MEMORY)
+    if as_json:
+        print(json.dumps(figures(bench, ratios, reached), indent=2))
+    else:
+        print_table(bench, ratios, reached)
+    return 0 if all(reached) else 1
+
+
+def summary(values: Sequence[float]) -> tuple[float, float, float]:
+    """Median, least, most."""
+    return statistics.median(values), min(values), max(values)
+
+
+def ratio_of(target: Target, times: Times) -> tuple[float, float, float]:
+    """The summary of the pairs' ratios."""
+    above, below = (times[target.case, side] for side in (target.above, target.below))
+    return summary([a / b for a, b in zip(above, below, strict=True)])
+
+
+def print_table(
+    bench: Bench, ratios: list[tuple[float, float, float]], reached: list[bool]
+) -> None:
+    """For people."""
+    pairs = len(next(iter(bench.times.values())))
+    print(f"seconds, median of {pairs} (least to most)")
+    for (case, side), values in bench.times.items():
+        print("  {:28}{:10}{:8.2f}  ({:.2f} to {:.2f})".format(case, side, *summary(values)))
+    print("ratios")
+    for target, ratio, good in zip(TARGETS, ratios, reached, strict=False):
+        what = f"{target.above} / {target.below}"
+        verdict = f"{target} is {'reached' if good else 'MISSED'}"
+        print("  {:28}{:20}{:8.2f}  ({:.2f} to {:.2f})".format(target.case, what, *ratio), verdict)
+    verdict = f"<= {MEMORY / MEGABYTE:.0f} MB is {'reached' if reached[-1] else 'MISSED'}"
+    print(f"peak memory of reprorun: {bench.peak / MEGABYTE:.0f} MB; {verdict}")
+
+
+def figures(
+    bench: Bench, ratios: list[tuple[float, float, float]], reached: list[bool]
+) -> dict[str, object]:
+    """For programs."""
+    names = ("median", "least", "most")
+    return {
+        "seconds": [
+            {"case": case, "side": side, **dict(zip(names, summary(values), strict=True))}
+            for (case, side), values in bench.times.items()
+        ],
+        "ratios": [
+            {"case": t.case, "ratio": f"{t.above} / {t.below}", "target": str(t), "reached": good}
+            | dict(zip(names, ratio, strict=True))
+            for t, ratio, good in zip(TARGETS, ratios, reached, strict=False)
+        ],
+        "peak_memory": {"bytes": bench.peak, "target": f"<= {MEMORY:.0f}", "reached": reached[-1]},
+    }
+
+
+def say(text: str) -> None:
+    """A line for who waits."""
+    print(text, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""`reprorun gc`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from reprorun.cli.options import HELP
+
+SHOWN = 20
+
+
+@click.command("gc", context_settings=HELP)
+@click.argument("records", nargs=-1, metavar="[DIRECTORY]...")
+@click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
+@click.option("-v", "--verbose", is_flag=True, help="Name everything.")
+def gc_command(records: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool) -> int:
+    """Remove images, containers and cached files that no record needs.
+
+    Records that were made on this machine by this user are known; name a DIRECTORY where there are
+    others, such as copied ones. What is removed can be had again, from the index or by building.
+    """
+    import msgspec
+
+    from reprorun import files
+    from reprorun.engine import connect
+    from reprorun.workflow.gc import find_garbage, remove
+
+    _check(records)
+    engine = connect()
+    try:
+        with files.cache_lock(exclusive=True):
+            found = find_garbage(records, engine)
+            if not dry_run:
+                remove(found, engine, lambda text: click.echo(f"reprorun: note {text}", err=True))
+    finally:
+        engine.close()
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        _say(found, dry_run, verbose)
+    return 0
+
+
+def _check(records: tuple[str, ...]) -> None:
+    import os
+
+    from reprorun.errors import UsageError
+
+    for place in records:
+        if not os.path.isdir(place):
+            raise UsageError(f"{place!r} is no directory; name one that holds records.")
+
+
+def _say(found: list[Any], dry_run: bool, verbose: bool) -> None:
+    from reprorun.cli.text import printable, size
+
+    shown = found if verbose else sorted(found, key=lambda entry: -entry.size)[:SHOWN]
+    for entry in shown:
+        click.echo(printable(f"{entry.kind:<12} {size(entry.size):>10}  {entry.name}"))
+    if len(found) > len(shown):
+        click.echo(f"and {len(found) - len(shown)} more; -v names them")
+    freed = size(sum(entry.size for entry in found))
+    done = "would be removed" if dry_run else "removed"
+    click.echo(f"{len(found)} {done}, {freed}" if found else "nothing to remove")

@@ -1,0 +1,257 @@
+"""Resolving with uv: requirement lines in, one exact candidate a package out.
+
+Nothing of a package is run on the host. Where only source is offered, uv is told what that
+package needs instead of building it: nothing at first, and what its wheel says once it is built.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from reprorun.environment.uv import UvFailed, for_image, run_uv
+from reprorun.environment.uv_settings import uv_settings
+from reprorun.environment.wheel import WheelMetadata
+from reprorun.errors import LockFailed, UsageError
+from reprorun.model import BaseImage, GitSource, RemoteFile, Value, Wanted
+from reprorun.toml import parse_toml
+
+# How uv says that it may not build: by name from an index, or from an address.
+_NO_WHEEL = re.compile(
+    r"Wheels are required for `([^`]+)` because building from source is disabled"
+)
+_NO_BUILD = re.compile(r"Building source distributions for `([^`]+)` is disabled")
+_UNBUILT_VERSION = "9999"  # of what has an address; newer than whatever another package asks for
+_MOST_ROUNDS = 50
+_HASH = re.compile(r"--hash[=\s]+sha256:([0-9a-fA-F]{64})")
+_NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
+
+
+class Candidate(Value, frozen=True, kw_only=True):
+    """What was chosen for one package: a wheel, or a source to build one from."""
+
+    name: str
+    version: str
+    wheel: RemoteFile | None = None
+    sdist: RemoteFile | None = None
+    git: GitSource | None = None
+    address: str | None = None  # where it has one of its own
+
+
+class Resolution(Value, frozen=True, kw_only=True):
+    """All candidates, and the directories of local projects, absolute."""
+
+    candidates: tuple[Candidate, ...]
+    directories: tuple[str, ...] = ()
+
+
+def resolve(
+    wanted: Wanted,
+    root: str,
+    base: BaseImage,
+    built: Mapping[str, WheelMetadata],
+    *,
+    as_of: str | None,
+    offline: bool,
+) -> Resolution:
+    """Choose a version and a file for each package.
+
+    Args:
+        wanted: what is asked for.
+        root: the repository's root, absolute.
+        base: the image that the packages must fit.
+        built: by name, what the wheels built so far from source say.
+        as_of: ISO date; packages of that day.
+        offline: open no connection.
+
+    Raises:
+        LockFailed: with uv's explanation.
+    """
+    with tempfile.TemporaryDirectory(prefix="reprorun-") as scratch:
+        command = _command(wanted, root, base, scratch, as_of)
+        cwd = os.path.dirname(os.path.join(root, wanted.project)) if wanted.project else root
+        printed = _compile(command, built, scratch, cwd, offline)
+    resolution = _read(printed, cwd)
+    _check_hashes(wanted, resolution)
+    return resolution
+
+
+def _command(
+    wanted: Wanted, root: str, base: BaseImage, scratch: str, as_of: str | None
+) -> list[str]:
+    words = ["pip", "compile", "--format", "pylock.toml", "--no-header", "--no-annotate"]
+    if wanted.project:
+        words.append(os.path.join(root, wanted.project))
+    if wanted.lines or not wanted.project:
+        words.append(_write(scratch, "wanted.txt", wanted.lines))
+    if wanted.constraints:
+        words += ["--constraint", _write(scratch, "constraints.txt", wanted.constraints)]
+    if wanted.exact:
+        words.append("--no-deps")
+    if as_of:
+        words += ["--exclude-newer", as_of]
+    return [*words, *wanted.options, *for_image(base)]
+
+
+def _write(directory: str, name: str, lines: Iterable[str]) -> str:
+    path = os.path.join(directory, name)
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
+    return path
+
+
+# ---------------------------------------------------------------- source only
+
+
+def _compile(
+    command: list[str],
+    built: Mapping[str, WheelMetadata],
+    scratch: str,
+    cwd: str,
+    offline: bool,
+) -> str:
+    """uv's answer, asked again for as long as it finds one more package without a wheel."""
+    offered: set[str] = set()  # names of which an index offers only source
+    addressed: set[str] = set()  # names that have an address of their own
+    for _ in range(_MOST_ROUNDS):
+        told = _told(command, offered, addressed, built, scratch, cwd)
+        try:
+            return run_uv(told, offline=offline, cwd=cwd)
+        except UvFailed as failure:
+            more = {normal_name(name) for name in _NO_WHEEL.findall(failure.said)} - offered
+            direct = {normal_name(name) for name in _NO_BUILD.findall(failure.said)} - addressed
+            if not more and not direct:
+                raise
+            offered |= more
+            addressed |= direct
+    raise LockFailed(
+        f"more than {_MOST_ROUNDS} packages have no wheel: {', '.join(sorted(offered))}"
+    )
+
+
+def _told(
+    command: list[str],
+    offered: set[str],
+    addressed: set[str],
+    built: Mapping[str, WheelMetadata],
+    scratch: str,
+    cwd: str,
+) -> list[str]:
+    """The command, with what uv would have to build in order to know it."""
+    if not offered and not addressed:
+        return command
+    entries: list[dict[str, Any]] = []
+    for name in sorted(offered | addressed):
+        if name in built:
+            entries.append(_metadata(name, built[name]))
+        elif name in addressed:
+            entries.append({"name": name, "version": _UNBUILT_VERSION, "requires-dist": []})
+        if name in offered:
+            entries.append({"name": name, "requires-dist": []})
+    settings = {**uv_settings(cwd), "dependency-metadata": entries}
+    lines = [f"{key} = {_toml(value)}" for key, value in settings.items()]
+    path = _write(scratch, "uv.toml", lines)
+    no_binary = [word for name in sorted(offered) for word in ("--no-binary", name)]
+    return [*command, "--config-file", path, *no_binary]
+
+
+def _metadata(name: str, found: WheelMetadata) -> dict[str, Any]:
+    entry = {
+        "name": name,
+        "version": found.version,
+        "requires-dist": list(found.requires),
+        "provides-extra": list(found.extras),
+    }
+    return {**entry, "requires-python": found.requires_python} if found.requires_python else entry
+
+
+def _toml(value: Any) -> str:
+    """A value on one line, as TOML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, bool | int | float | str):
+        return json.dumps(value)
+    return str(value)  # dates
+
+
+# ---------------------------------------------------------------- uv's answer
+
+
+def _read(printed: str, cwd: str) -> Resolution:
+    found = parse_toml(printed, "uv's answer")
+    candidates, directories = [], []
+    for package in found.get("packages", ()):
+        if "directory" in package:
+            directories.append(os.path.normpath(os.path.join(cwd, package["directory"]["path"])))
+        else:
+            candidates.append(_candidate(package, cwd))
+    return Resolution(candidates=tuple(candidates), directories=tuple(directories))
+
+
+def _candidate(package: dict[str, Any], cwd: str) -> Candidate:
+    name, version = normal_name(package["name"]), package.get("version", "")
+    if "vcs" in package:
+        return Candidate(name=name, version=version, git=_git(package["vcs"]))
+    if "archive" in package:
+        file = _file(package["archive"], cwd)
+        wheel = file if file.name.endswith(".whl") else None
+        sdist = None if wheel else file
+        return Candidate(name=name, version=version, address=file.url, wheel=wheel, sdist=sdist)
+    if package.get("wheels"):
+        return Candidate(name=name, version=version, wheel=_file(package["wheels"][0], cwd))
+    return Candidate(name=name, version=version, sdist=_file(package["sdist"], cwd))
+
+
+def _git(found: dict[str, Any]) -> GitSource:
+    if found.get("type") != "git":
+        raise UsageError(
+            f"{found.get('url')} is a {found.get('type')} repository; only git's are known."
+        )
+    return GitSource(
+        url=found["url"], commit=found["commit-id"], subdirectory=found.get("subdirectory", "")
+    )
+
+
+def _file(found: dict[str, Any], cwd: str) -> RemoteFile:
+    url = found.get("url") or "file://" + os.path.normpath(os.path.join(cwd, found["path"]))
+    name = found.get("name") or os.path.basename(_unquoted(url))
+    sha256 = found.get("hashes", {}).get("sha256")
+    if sha256 is None:
+        raise LockFailed(f"{name}: the index gives no sha256 for it, so it can't be locked.")
+    return RemoteFile(name=name, sha256=sha256, url=url, size=found.get("size"))
+
+
+def _unquoted(url: str) -> str:
+    from urllib.parse import unquote, urlsplit
+
+    return unquote(urlsplit(url).path)
+
+
+def _check_hashes(wanted: Wanted, resolution: Resolution) -> None:
+    """Where a line names hashes, the file must be one of those."""
+    allowed = {
+        normal_name(match[1]): {value.lower() for value in _HASH.findall(line)}
+        for line in wanted.lines
+        if "--hash" in line and (match := _NAME.match(line))
+    }
+    for candidate in resolution.candidates:
+        file = candidate.wheel or candidate.sdist
+        hashes = allowed.get(candidate.name)
+        if file and hashes and file.sha256 not in hashes:
+            raise LockFailed(
+                f"{candidate.name} {candidate.version}: the index has {file.name} with sha256 "
+                f"{file.sha256}, which is none of the {len(hashes)} that the lock allows. The lock "
+                "was edited or made for another platform, or the index serves another file."
+            )
+
+
+def normal_name(requirement: str) -> str:
+    """The name that a requirement starts with, as indexes compare it (PEP 503)."""
+    match = _NAME.match(requirement)
+    return re.sub(r"[-_.]+", "-", match[1]).lower() if match else ""

@@ -1,0 +1,196 @@
+"""Source trees of packages: unpacked from a distribution or checked out, as layers of a container.
+
+Nothing in them is run here; a source distribution is read as a tar or zip, never unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import subprocess
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+from reprorun.environment import tar
+from reprorun.environment.credentials import strip
+from reprorun.environment.tar import Entry
+from reprorun.errors import LockFailed, UsageError
+from reprorun.model import WORKSPACE, GitSource, Value
+from reprorun.toml import parse_toml
+
+PLACE = f"{WORKSPACE}/source"
+LARGEST = 512 << 20  # bytes of a source tree, unpacked; it is held in memory
+_LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
+_LEGACY_REQUIRES = ("setuptools>=40.8.0", "wheel")
+
+
+class BuildSystem(Value, frozen=True, kw_only=True):
+    """How a source tree wants to be built (PEP 518)."""
+
+    requires: tuple[str, ...] = _LEGACY_REQUIRES
+    backend: str = _LEGACY_BACKEND
+    backend_path: tuple[str, ...] = ()
+
+
+class SourceTree(Value, frozen=True, kw_only=True):
+    """A source tree as it will lie in the container."""
+
+    entries: tuple[Entry, ...]
+    system: BuildSystem
+    directory: str  # absolute, in the container: what is built
+
+
+def from_distribution(path: str) -> SourceTree:
+    """The tree in a source distribution.
+
+    Raises:
+        LockFailed: it is none, or holds a path that leads out of it.
+    """
+    name = os.path.basename(path)
+    try:
+        entries = list(_zip_entries(path) if name.endswith(".zip") else _tar_entries(path))
+    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
+        raise LockFailed(f"{name} is no source distribution: {error}") from error
+    tops = {entry.path.split("/", 1)[0] for entry in entries}
+    if len(tops) != 1:
+        raise LockFailed(f"{name} is no source distribution: it holds {len(tops)} directories.")
+    return _tree(entries, tops.pop(), name)
+
+
+def from_git(source: GitSource, *, offline: bool) -> SourceTree:
+    """The tree of a commit, with the repository's own files, which some builds ask for a version.
+
+    Raises:
+        LockFailed: it can't be had.
+    """
+    if offline and not source.url.startswith("file:"):
+        raise LockFailed(
+            f"{strip(source.url)} has to be fetched to be built, and this is --offline."
+        )
+    with tempfile.TemporaryDirectory(prefix="reprorun-") as scratch:
+        place = os.path.join(scratch, "source")
+        _git("clone", "--quiet", "--no-checkout", source.url, place, address=source.url)
+        _git("-C", place, "checkout", "--quiet", "--detach", source.commit, address=source.url)
+        _git(
+            "-C",
+            place,
+            "submodule",
+            "--quiet",
+            "update",
+            "--init",
+            "--recursive",
+            address=source.url,
+        )
+        entries = list(_directory_entries(scratch))
+    return _tree(entries, posixpath.join("source", source.subdirectory), strip(source.url))
+
+
+def _git(*words: str, address: str) -> None:
+    # a repository that is not the user's own may bring hooks of none, and links to nowhere
+    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *words]
+    variables = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode:
+        why = done.stderr.strip().replace(address, strip(address))
+        raise LockFailed(f"{strip(address)} can't be fetched: {why}")
+
+
+# ---------------------------------------------------------------- entries
+
+
+def _tree(entries: list[Entry], top: str, name: str) -> SourceTree:
+    total = sum(entry.size for entry in entries)
+    if total > LARGEST:
+        raise LockFailed(
+            f"{name} holds {total >> 20} MiB of source, more than the {LARGEST >> 20} taken."
+        )
+    top = posixpath.normpath(top)
+    project = next((e.data for e in entries if e.path == f"{top}/pyproject.toml"), None)
+    placed = [entry._replace(path=f"{PLACE}/{entry.path}") for entry in entries]
+    return SourceTree(
+        entries=tuple(_open_to_all(tar.with_parents(placed))),
+        system=_build_system(project, name),
+        directory=f"{PLACE}/{top}",
+    )
+
+
+def _open_to_all(entries: list[Entry]) -> Iterator[Entry]:
+    """The build runs as a user without rights and writes into the tree."""
+    for entry in entries:
+        below = entry.path.startswith(PLACE.lstrip("/"))
+        if below and entry.kind == tarfile.DIRTYPE:
+            yield entry._replace(mode=0o777)
+        elif below and entry.kind == tarfile.REGTYPE:
+            yield entry._replace(mode=entry.mode | 0o666)
+        elif entry.path == WORKSPACE.lstrip("/"):
+            yield entry._replace(mode=0o777)
+        else:
+            yield entry
+
+
+def _tar_entries(path: str) -> Iterator[Entry]:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            name = _inside(member.name)
+            if member.isreg() and (content := archive.extractfile(member)):
+                mode = 0o755 if member.mode & 0o100 else 0o644
+                yield tar.file(name, content.read(LARGEST + 1), mode)
+            elif member.issym():
+                yield tar.link(name, member.linkname)
+
+
+def _zip_entries(path: str) -> Iterator[Entry]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.is_dir():
+                mode = 0o755 if (member.external_attr >> 16) & 0o100 else 0o644
+                yield tar.file(_inside(member.filename), archive.read(member), mode)
+
+
+def _directory_entries(root: str) -> Iterator[Entry]:
+    for directory, below, names in os.walk(root):
+        below.sort()
+        for name in sorted(
+            [*names, *(d for d in below if os.path.islink(os.path.join(directory, d)))]
+        ):
+            path = os.path.join(directory, name)
+            inside = os.path.relpath(path, root)
+            if os.path.islink(path):
+                yield tar.link(inside, os.readlink(path))
+            elif os.path.isfile(path):
+                with open(path, "rb") as file:
+                    mode = 0o755 if os.fstat(file.fileno()).st_mode & 0o100 else 0o644
+                    yield tar.file(inside, file.read(), mode)
+
+
+def _inside(name: str) -> str:
+    place = posixpath.normpath(name)
+    if place.startswith(("/", "../")) or place in ("..", ".") or "\0" in name:
+        raise LockFailed(
+            f"a source distribution holds {name!r}, which leads out of it. It is not built."
+        )
+    return place
+
+
+# ---------------------------------------------------------------- how it is built
+
+
+def _build_system(project: bytes | None, name: str) -> BuildSystem:
+    if project is None:
+        return BuildSystem()
+    found: Any = parse_toml(project.decode("utf-8", "replace"), f"pyproject.toml of {name}")
+    table = found.get("build-system")
+    if table is None:
+        return BuildSystem()
+    requires, backend = table.get("requires"), table.get("build-backend", _LEGACY_BACKEND)
+    paths = table.get("backend-path", [])
+    if not _are_texts(requires) or not isinstance(backend, str) or not _are_texts(paths):
+        raise UsageError(f"pyproject.toml of {name}: its [build-system] is not what belongs there.")
+    return BuildSystem(requires=tuple(requires), backend=backend, backend_path=tuple(paths))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -1,0 +1,52 @@
+"""uv's own settings as it would find them, for when we have to give it a settings file of ours."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from reprorun.toml import read_toml
+
+_KEPT = (  # what decides where packages come from and which are chosen
+    "index", "index-url", "extra-index-url", "no-index", "find-links", "index-strategy",
+    "keyring-provider", "allow-insecure-host", "native-tls", "system-certs", "prerelease",
+    "resolution", "fork-strategy", "exclude-newer", "exclude-newer-package",
+    "constraint-dependencies", "override-dependencies", "pip",
+)  # fmt: skip
+
+
+def uv_settings(directory: str) -> dict[str, Any]:
+    """The settings that hold in a directory: the project's over the user's over the system's."""
+    settings: dict[str, Any] = {}
+    for path in settings_files(directory):
+        found: Any = read_toml(path)
+        if os.path.basename(path) == "pyproject.toml":
+            found = found.get("tool", {}).get("uv", {})
+        if isinstance(found, dict):
+            settings.update({key: found[key] for key in _KEPT if key in found})
+    return settings
+
+
+def settings_files(directory: str) -> list[str]:
+    """The files that hold them, least important first."""
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    files = ["/etc/uv/uv.toml", os.path.join(home, "uv", "uv.toml"), *_project_file(directory)]
+    if os.environ.get("UV_NO_CONFIG"):
+        return []
+    if os.environ.get("UV_CONFIG_FILE"):
+        files = [os.environ["UV_CONFIG_FILE"]]
+    return [path for path in files if os.path.isfile(path)]
+
+
+def _project_file(directory: str) -> list[str]:
+    """The nearest uv.toml, or pyproject.toml with a [tool.uv], at or above a directory."""
+    while True:
+        own = os.path.join(directory, "uv.toml")
+        if os.path.isfile(own):
+            return [own]
+        project = os.path.join(directory, "pyproject.toml")
+        if os.path.isfile(project) and "uv" in read_toml(project).get("tool", {}):
+            return [project]
+        if directory == os.path.dirname(directory):
+            return []
+        directory = os.path.dirname(directory)

@@ -1,0 +1,160 @@
+"""Which Python the files of a project ask for."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from reprorun.errors import UsageError
+from reprorun.formats import tree
+from reprorun.formats.deciding import Found
+from reprorun.formats.places import PYPROJECT, SETUP_CFG, says_something
+from reprorun.formats.poetry_versions import alternatives
+from reprorun.formats.shapes import maybe_text, table
+from reprorun.model import Value
+
+_PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
+
+
+class Python(Value, frozen=True, kw_only=True):
+    """What is asked for."""
+
+    version: str | None = None  # X.Y
+    required: str | None = None  # versions that will do, as PEP 440 spells them
+    source: str | None = None  # the file that says so
+    notes: tuple[str, ...] = ()
+
+
+def find_python(root: str, directories: tuple[str, ...], found: Found | None) -> Python:
+    """The Python of the nearest file that names one, and the versions that will do.
+
+    Args:
+        root: the repository's root, absolute.
+        directories: to look in, nearest first, relative to the root.
+        found: the file that decides on the packages.
+
+    Raises:
+        UsageError: a file that can't be read, or that asks for another Python than CPython.
+    """
+    version, source = _exact(root, directories) or _of_deciding(root, found) or (None, None)
+    required, says_so = _required(root, directories, found)
+    said, notes = _as_specifier(required, says_so) if required else (None, ())
+    return Python(
+        version=version,
+        required=said,
+        source=source or (says_so if said else None),
+        notes=notes,
+    )
+
+
+def _exact(root: str, directories: tuple[str, ...]) -> tuple[str, str] | None:
+    for directory in directories:
+        for name, pattern in ((".python-version", _VERSION), ("runtime.txt", _RUNTIME)):
+            path = os.path.join(directory, name)
+            if not tree.is_file(root, path):
+                continue
+            version = _first_line(root, path, pattern)
+            if version:
+                return version, path
+    return None
+
+
+_VERSION = re.compile(r"(?:c?python[-@]?)?(3\.\d+)(?:\.\d+)?(?:[-+].*)?(?:/envs/.+)?")
+_RUNTIME = re.compile(r"python-(3\.\d+)(?:\.\d+)?")
+
+
+def _first_line(root: str, path: str, pattern: re.Pattern[str]) -> str | None:
+    """The version in the first line that is no comment; None for "any Python"."""
+    lines = (line.split("#")[0].strip() for line in tree.read_text(root, path).splitlines())
+    line = next((line for line in lines if line), "")
+    if line in ("", "3", "python-3", "system"):
+        return None
+    found = pattern.fullmatch(line)
+    if not found:
+        raise UsageError(
+            f"{path}: {line!r} is no version of CPython 3. Write one like 3.11 there, "
+            "or name one with --python."
+        )
+    return found[1]
+
+
+def _of_deciding(root: str, found: Found | None) -> tuple[str, str] | None:
+    if found is None:
+        return None
+    version = None
+    if found.kind == "pipfile-lock":
+        from reprorun.formats.pipfile_lock import python_of as of_pipfile
+
+        version = of_pipfile(root, found.source)
+    elif found.kind == "conda":
+        from reprorun.formats.conda import python_of as of_conda
+
+        version = of_conda(root, found.source)
+    minor = re.match(r"3\.\d+", version or "")
+    return (minor[0], found.source) if minor else None
+
+
+def _required(
+    root: str, directories: tuple[str, ...], found: Found | None
+) -> tuple[str | None, str | None]:
+    """The lock's own word; else that of the nearest pyproject.toml or setup files."""
+    if found is not None:
+        said = _of_lock(root, found)
+        if said:
+            return said, found.source
+    for directory in directories:
+        for name, read in ((PYPROJECT, _of_pyproject), (SETUP_CFG, _of_setup_cfg)):
+            path = os.path.join(directory, name)
+            said = read(root, path) if tree.is_file(root, path) else None
+            if said:
+                return said, path
+    if found is not None and found.kind == "setup":
+        from reprorun.formats.projects import read_project
+
+        return read_project(root, os.path.dirname(found.source)).python, found.source
+    return None, None
+
+
+def _of_lock(root: str, found: Found) -> str | None:
+    path = found.source
+    if found.kind in ("uv-lock", "pylock"):
+        content = tree.read_table(root, path)
+        return maybe_text(content.get("requires-python"), path, "requires-python")
+    if found.kind == "poetry-lock":
+        metadata = table(tree.read_table(root, path).get("metadata"), path, "[metadata]")
+        return maybe_text(metadata.get("python-versions"), path, "python-versions")
+    return None
+
+
+def _of_pyproject(root: str, path: str) -> str | None:
+    content = tree.read_table(root, path)
+    if not says_something(content):
+        return None
+    project = content.get("project")
+    if isinstance(project, dict) and "requires-python" in project:
+        return maybe_text(project["requires-python"], path, "requires-python")
+    from reprorun.formats.poetry import read_poetry
+
+    poetry = read_poetry(content, path)
+    return poetry.python if poetry else None
+
+
+def _of_setup_cfg(root: str, path: str) -> str | None:
+    from reprorun.formats.setup_cfg import read_setup_cfg
+
+    found = read_setup_cfg(root, path)
+    return found.python if found else None
+
+
+def _as_specifier(text: str, source: str | None) -> tuple[str | None, tuple[str, ...]]:
+    """As PEP 440 spells it. Of alternatives, such as `~2.7 || ^3.6`, the only one for Python 3."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    found = alternatives(text, f"{source}: the versions of Python")
+    try:
+        usable = [one for one in found if any(map(SpecifierSet(one).contains, _PYTHONS))]
+    except InvalidSpecifier as error:
+        raise UsageError(f"{source}: {text!r} are no versions of Python: {error}") from error
+    if len(usable) == 1:
+        return usable[0] or None, ()
+    return None, (f"{source}: Python {text} are several ranges; none of them is enforced",)

@@ -1,0 +1,233 @@
+"""`reprorun gc`: what no record on this machine needs, and how it is removed.
+
+Needed is what a record names: its images, its base image, its wheels. Finding out is separate from
+removing, so that `--dry-run` shows exactly what would go.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import msgspec
+
+from reprorun import files, store
+from reprorun.engine import Engine
+from reprorun.environment.layers import wheel_layers
+from reprorun.errors import EngineError, RecordError
+from reprorun.known import known_records
+from reprorun.model import KIND_LABEL, Image, ListedContainer, Lock, Record, Value
+from reprorun.plan import ENVIRONMENT_REPOSITORY, TAG_LENGTH
+
+DAY = 86400  # seconds; what is younger than that in the scratch directory may be in use
+_BY_THEMSELVES = ("probe", "build")  # containers that belong to no run
+
+
+class Garbage(Value, frozen=True, kw_only=True):
+    """Something that nothing needs."""
+
+    kind: str  # image, container, or the part of the cache
+    name: str
+    size: int = 0  # bytes that its removal frees
+    path: str = ""  # of what lies in the cache
+    id: str = ""  # of what the engine has
+
+
+class Needed(Value, frozen=True, kw_only=True):
+    """What the records name."""
+
+    images: frozenset[str]  # tags, and ids of base images
+    wheels: frozenset[str]  # sha256
+    layers: frozenset[str]  # names of notes
+    finished: frozenset[str]  # ids of runs that are over and kept all
+
+
+def find_garbage(directories: Sequence[str], engine: Engine | None) -> list[Garbage]:
+    """What no record needs.
+
+    Args:
+        directories: where there are records beside those that were made on this machine.
+        engine: to look for images and containers on; None to look at the cache alone.
+
+    Raises:
+        RecordError: a record can't be read, so that nobody knows what it needs.
+    """
+    needed = _needed(_records(directories))
+    found = [*_in_cache(needed)]
+    if engine:
+        found += [*_containers(engine, needed), *_images(engine, needed)]
+    return found
+
+
+def remove(garbage: Iterable[Garbage], engine: Engine | None, note: Callable[[str], None]) -> None:
+    """Remove what was found. What turns out to be in use stays, and is told."""
+    for entry in garbage:
+        try:
+            if entry.path:
+                _remove_path(entry.path)
+            elif engine and entry.kind == "container":
+                engine.remove(entry.id)
+            elif engine:
+                engine.remove_image(entry.id)
+        except (OSError, EngineError) as error:
+            note(f"{entry.kind} {entry.name} stays: {error}")
+
+
+def _remove_path(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
+# ---------------------------------------------------------------- what is needed
+
+
+def _records(directories: Sequence[str]) -> list[Record]:
+    places = {os.path.realpath(place) for place in known_records()}
+    for directory in directories:
+        places.update(os.path.realpath(place) for place in store.find_records(directory))
+    found = []
+    for place in sorted(places):
+        try:
+            found.append(store.read_record(place))
+        except RecordError as error:
+            if os.path.exists(os.path.join(place, store.RUN_FILE)):
+                raise RecordError(
+                    f"{error}\nNobody knows what it needs, so nothing was removed. Mend it, or "
+                    "remove it."
+                ) from error
+    return found
+
+
+def _needed(records: Iterable[Record]) -> Needed:
+    images: set[str] = set()
+    wheels: set[str] = set()
+    layers: set[str] = set()
+    finished: set[str] = set()
+    for record in records:
+        digest = record.environment_digest.removeprefix("sha256:")
+        images |= {record.image, f"{ENVIRONMENT_REPOSITORY}:{digest[:TAG_LENGTH]}"}
+        wheels |= {package.wheel.sha256 for package in record.packages}
+        wheels |= {package.source.sha256 for package in record.packages if package.source}
+        if record.base_image:
+            images.add(record.base_image.id)
+            lock = Lock(packages=record.packages)
+            layers |= {layer.note for layer in wheel_layers(lock, record.base_image)}
+        if record.status == "finished":
+            finished.add(record.id)
+    return Needed(
+        images=frozenset(images),
+        wheels=frozenset(wheels),
+        layers=frozenset(layers),
+        finished=frozenset(finished),
+    )
+
+
+# ---------------------------------------------------------------- the engine
+
+
+def _images(engine: Engine, needed: Needed) -> Iterator[Garbage]:
+    images = engine.labelled_images(KIND_LABEL)
+    below = {image.layers: image.size for image in (*images, *_bases(engine))}
+    # what is built on others goes first
+    for image in sorted(images, key=lambda image: -len(image.layers)):
+        if image.id not in needed.images and not needed.images.intersection(image.tags):
+            own = image.size - _size_below(image, below)
+            for name in image.tags or (image.id,):
+                yield Garbage(kind="image", name=name, size=max(own, 0), id=name)
+                own = 0
+
+
+def _bases(engine: Engine) -> Iterator[Image]:
+    """The base images that the cache knows."""
+    for path in _files("bases"):
+        if path.endswith(".json"):
+            name = os.path.basename(path).removesuffix(".json")
+            image = engine.image(f"sha256:{name}")
+            if image:
+                yield image
+
+
+def _size_below(image: Image, known: dict[tuple[str, ...], int]) -> int:
+    """The size of the largest other image that it is built on."""
+    layers = image.layers
+    return max((known[layers[:n]] for n in range(len(layers)) if layers[:n] in known), default=0)
+
+
+def _containers(engine: Engine, needed: Needed) -> Iterator[Garbage]:
+    for container in engine.labelled_containers("reprorun"):
+        if not container.running and _is_over(container, needed):
+            yield Garbage(kind="container", name=container.name, id=container.id)
+
+
+def _is_over(container: ListedContainer, needed: Needed) -> bool:
+    """A container that was kept because its outputs could not be had is their only copy."""
+    if container.labels["reprorun"] in _BY_THEMSELVES:
+        return True
+    return container.labels.get("reprorun.run", "") in needed.finished
+
+
+# ---------------------------------------------------------------- the cache
+
+
+def _in_cache(needed: Needed) -> Iterator[Garbage]:
+    yield from _wheels(needed)
+    for path in _files("layers"):
+        if os.path.basename(path) not in needed.layers:
+            yield _cached("layer", path)
+    for path in _files("locks"):
+        if not _wheels_of_lock(path) <= needed.wheels:
+            yield _cached("lock", path)
+    for path in _files("built"):
+        if not _wheels_of_note(path) <= needed.wheels:
+            yield _cached("built wheel", path)
+    for path in _files("scratch"):
+        if time.time() - os.lstat(path).st_mtime > DAY:
+            yield _cached("scratch", path)
+
+
+def _wheels(needed: Needed) -> Iterator[Garbage]:
+    for shelf in _files("wheels"):
+        for place in sorted(os.listdir(shelf)) if os.path.isdir(shelf) else ():
+            if place not in needed.wheels:
+                path = os.path.join(shelf, place)
+                names = [n for n in os.listdir(path) if n.endswith((".whl", ".gz", ".zip", ".bz2"))]
+                yield _cached("wheel", path, names[0] if names else place)
+
+
+def _files(part: str) -> list[str]:
+    directory = files.cache_directory(part)
+    return [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
+
+
+def _wheels_of_lock(path: str) -> set[str]:
+    try:
+        with open(path, "rb") as file:
+            lock = msgspec.json.decode(file.read(), type=Lock)
+    except (OSError, msgspec.MsgspecError):
+        return {"unreadable"}
+    return {package.wheel.sha256 for package in lock.packages}
+
+
+def _wheels_of_note(path: str) -> set[str]:
+    try:
+        with open(path, "rb") as file:
+            return {str(msgspec.json.decode(file.read())["wheel"]["sha256"])}
+    except (OSError, msgspec.MsgspecError, KeyError, TypeError):
+        return {"unreadable"}
+
+
+def _cached(kind: str, path: str, name: str = "") -> Garbage:
+    return Garbage(kind=kind, name=name or os.path.basename(path), size=_size(path), path=path)
+
+
+def _size(path: str) -> int:
+    if not os.path.isdir(path) or os.path.islink(path):
+        return os.lstat(path).st_size
+    total = 0
+    for directory, _, names in os.walk(path):
+        total += sum(os.lstat(os.path.join(directory, name)).st_size for name in names)
+    return total

@@ -1,0 +1,203 @@
+"""Base images that have to be built: a Dockerfile of the project's own, and apt.txt on top.
+
+These are the only steps that run something while they build, so the only ones with network. Both
+are built once: the tags derive from what they are built from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+import reprorun
+from reprorun import files
+from reprorun.engine import Engine
+from reprorun.engine.context import write_files
+from reprorun.errors import BuildFailed, ImageMissing, UsageError
+from reprorun.model import DIGEST_LABEL, KIND_LABEL, BaseImage, Code, Image, RunSpec
+from reprorun.render import SYSTEM_PACKAGE, system_dockerfile
+from reprorun.workflow.base import ask_image, describe_base
+from reprorun.workflow.report import Reporter
+
+_LIST = ("dpkg-query", "-W", "-f", "${Package}=${Version}\\n")
+_TAG_LENGTH = 24
+
+
+# ---------------------------------------------------------------- --file
+
+
+def build_dockerfile(spec: RunSpec, code: Code, engine: Engine, report: Reporter) -> str:
+    """Build the project's own Dockerfile; returns the image's name.
+
+    Its context are the files of its directory that the launch archive holds too, less those that
+    .dockerignore names: so the record holds all that it was built from.
+
+    Raises:
+        UsageError: there is no such file in the repository.
+        BuildFailed: with the last lines of the build.
+    """
+    place = _inside(spec, code)
+    directory = os.path.dirname(place)
+    names = _context(code, directory)
+    digest = files.digest_of(
+        "dockerfile 1", place, *(part for n in names for part in (n, *_state(code, directory, n)))
+    )
+    tag = f"reprorun/dockerfile:{digest[:_TAG_LENGTH]}"
+    if engine.image(tag) and not spec.rebuild:
+        return tag
+    if spec.offline:
+        raise ImageMissing(
+            f"{place} is not built yet, and --offline lets nothing be fetched for it."
+        )
+    report.step("base image", f"building {place}")
+    labels = {"reprorun": reprorun.__version__, KIND_LABEL: "dockerfile", DIGEST_LABEL: digest}
+    root = os.path.join(code.root, directory)
+    text = _labelled(os.path.join(code.root, place), labels)
+    engine.build(write_files(root, names, text), tag, report.progress, network=True)
+    return tag
+
+
+def _inside(spec: RunSpec, code: Code) -> str:
+    path = os.path.join(spec.cwd, spec.dockerfile or "")
+    place = os.path.relpath(os.path.realpath(path), code.root)
+    if not os.path.isfile(path):
+        raise UsageError(f"--file {spec.dockerfile}: there is no such file.")
+    if place.startswith("../") or place not in code.files:
+        raise UsageError(
+            f"--file {spec.dockerfile} is not among the files of {code.root} that the record "
+            "keeps. Put it into the repository, and see that .gitignore does not name it."
+        )
+    return place
+
+
+def _context(code: Code, directory: str) -> list[str]:
+    """The files for a build, relative to its directory."""
+    prefix = f"{directory}/" if directory else ""
+    names = [name[len(prefix) :] for name in code.files if name.startswith(prefix)]
+    ignored = _ignored(os.path.join(code.root, directory, ".dockerignore"))
+    return [name for name in names if not ignored(name)]
+
+
+def _ignored(path: str) -> Ignored:
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except FileNotFoundError:
+        lines = []
+    return Ignored([line for line in lines if line and not line.startswith("#")])
+
+
+class Ignored:
+    """The patterns of a .dockerignore; the last that matches decides."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._rules = [(not line.startswith("!"), _pattern(line.lstrip("!"))) for line in lines]
+
+    def __call__(self, name: str) -> bool:
+        ignored = False
+        for ignores, pattern in self._rules:
+            if pattern.fullmatch(name):
+                ignored = ignores
+        return ignored
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    """docker's patterns: `*` and `?` within a name, `**` across directories; all below counts."""
+    parts = []
+    for token in re.findall(r"\*\*/|\*\*|\*|\?|\[[^\]]*\]|.", text.strip().strip("/")):
+        known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+        parts.append(known.get(token) or (token if token.startswith("[") else re.escape(token)))
+    return re.compile("".join(parts) + "(?:/.*)?", re.DOTALL)
+
+
+def _state(code: Code, directory: str, name: str) -> Iterator[str]:
+    path = os.path.join(code.root, directory, name)
+    if os.path.islink(path):
+        yield f"link {os.readlink(path)}"
+    else:
+        yield f"{os.stat(path).st_mode & 0o100} {files.sha256_of(path)}"
+
+
+def _labelled(path: str, labels: dict[str, str]) -> str:
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    words = " ".join(f'"{name}"="{value}"' for name, value in labels.items())
+    return f"{text.rstrip()}\nLABEL {words}\n"
+
+
+# ---------------------------------------------------------------- apt.txt
+
+
+def read_apt(root: str, path: str) -> tuple[str, ...]:
+    """The packages that apt.txt names, one a line or several, sorted.
+
+    Raises:
+        UsageError: a word that is no package's name.
+    """
+    try:
+        with open(os.path.join(root, path), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} can't be read: {error}") from error
+    names = set()
+    for number, line in enumerate(lines, 1):
+        for word in line.split("#", 1)[0].split():
+            if not SYSTEM_PACKAGE.fullmatch(word):
+                raise UsageError(
+                    f"{path}, line {number}: {word!r} is no name of a Debian package. "
+                    "Name one a line, such as gcc or gcc=4:12.2.0-3."
+                )
+            names.add(word)
+    return tuple(sorted(names))
+
+
+def add_system_packages(
+    base: BaseImage, names: tuple[str, ...], spec: RunSpec, engine: Engine, report: Reporter
+) -> BaseImage:
+    """The base image with system packages installed, and the list of all that it has then.
+
+    Raises:
+        BuildFailed: they can't be installed.
+        ImageMissing: it is not built yet, and nothing may be fetched.
+    """
+    digest = files.digest_of("system 1", base.digest, *names)
+    tag = f"reprorun/system:{digest[:_TAG_LENGTH]}"
+    image = None if spec.rebuild else engine.image(tag)
+    if image is None:
+        if spec.offline:
+            raise ImageMissing(
+                f"the system packages {', '.join(names)} are not installed yet, and --offline lets "
+                "nothing be fetched."
+            )
+        report.step("base image", f"installing {', '.join(names)}")
+        labels = {"reprorun": reprorun.__version__, KIND_LABEL: "system", DIGEST_LABEL: digest}
+        context = write_files(None, [], system_dockerfile(base.id, names, labels))
+        image = engine.build(context, tag, report.progress, network=True)
+    installed = _installed(image, engine)
+    found = describe_base(tag, image, engine)
+    return msgspec.structs.replace(
+        found,
+        ref=base.ref,
+        repo_digest=base.repo_digest,
+        dockerfile=base.dockerfile,
+        # by its packages, not by its layers, which are never twice the same
+        digest=f"sha256:{files.digest_of('system 1', base.digest, *installed)}",
+        apt=names,
+        installed=installed,
+    )
+
+
+def _installed(image: Image, engine: Engine) -> tuple[str, ...]:
+    path = os.path.join(
+        files.cache_directory("bases"), f"{image.id.removeprefix('sha256:')}.packages"
+    )
+    if not os.path.exists(path):
+        code, answer, said = ask_image(image, _LIST, (), engine)
+        if code != 0:
+            raise BuildFailed(f"the system packages of the base image can't be listed: {said}")
+        files.write(path, answer)
+    with open(path, encoding="utf-8") as file:
+        return tuple(sorted(file.read().split()))
