@@ -17,7 +17,7 @@ COMMANDS = {  # name: module, line of `--help`
     "lock": ("reprorun.cli.lock", "resolve the packages and write the lock, run nothing"),
     "ls": ("reprorun.cli.records", "list records"),
     "show": ("reprorun.cli.records", "say what a record holds"),
-    "gc": ("reprorun.cli.gc", "remove images, containers and cached files that nothing needs"),
+    "gc": ("reprorun.cli.garbage", "remove images, containers and cached files that nothing needs"),
     "doctor": ("reprorun.cli.doctor", "what works on this machine, what doesn't, how to mend it"),
 }
 USAGE_ERROR = 2

@@ -10,17 +10,18 @@ from functools import cached_property
 from typing import Any, cast
 
 import docker
-import requests
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import Mount as DockerMount
 from docker.utils.socket import frames_iter
 
 from reprorun.engine.buildx import build_with, find_buildx
 from reprorun.engine.context import write_context
-from reprorun.engine.docker_errors import build_failure, cannot_pull, explain, translated
-from reprorun.engine.docker_values import gpus_for, image_of, info_of, limits_for, with_tag
+from reprorun.engine.docker_errors import build_failure, translated
+from reprorun.engine.docker_values import gpus_for, image_of, info_of, limits_for
 from reprorun.engine.loading import load
+from reprorun.engine.logins import check_store
 from reprorun.engine.protocol import Layer, Progress, Stream
+from reprorun.engine.pulling import cannot_pull, pull
 from reprorun.errors import BuildFailed, EngineError, ImageMissing
 from reprorun.model import (
     Change,
@@ -87,14 +88,7 @@ class DockerEngine:
             self._client.remove_image(ref, noprune=False)
 
     def pull(self, ref: str, progress: Progress) -> Image:
-        try:
-            for event in self._client.pull(with_tag(ref), stream=True, decode=True):
-                if "error" in event:
-                    raise ImageMissing(cannot_pull(ref, event["error"]))
-                if event.get("status") and not event.get("progressDetail"):
-                    progress(" ".join(filter(None, (event.get("id"), event["status"]))))
-        except (APIError, requests.RequestException) as error:
-            raise ImageMissing(cannot_pull(ref, explain(error))) from error
+        pull(self._client, ref, progress)
         image = self.image(ref)
         if image is None:
             raise ImageMissing(cannot_pull(ref, "pulled, but the engine does not list it"))

@@ -73,15 +73,6 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         todo += [link for link in links if isinstance(link, BaseException)]
 
 
-def cannot_pull(ref: str, why: str) -> str:
-    """An image that is neither there nor to be had."""
-    return (
-        f"the base image {ref} is not on the engine and could not be pulled: {why.strip()}\n"
-        "Name one that is there with --base-image or REPRORUN_BASE_IMAGE (`docker images` lists "
-        "them); scripts/base-image of the reprorun repository makes one from Debian packages."
-    )
-
-
 def build_failure(tag: str, error: str, lines: list[str]) -> str:
     """A build that failed, with the last of what it printed."""
     last = "\n".join(f"  {line}" for line in lines[-BUILD_LINES_KEPT:])

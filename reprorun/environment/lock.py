@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
+from functools import partial
 
 import msgspec
 
@@ -23,6 +24,9 @@ from reprorun.environment.wheel import WheelMetadata
 from reprorun.errors import LockFailed, UsageError
 from reprorun.model import BaseImage, Lock, Package, Pinned, RemoteFile, Source, Value, Wanted
 
+NOT_ASKED = (
+    "the index can't be reached: the packages are the newest of those that were known before"
+)
 _MOST_ROUNDS = 50
 
 
@@ -35,6 +39,7 @@ class Request(Value, frozen=True, kw_only=True):
     source: str | None = None  # the file that decided
     extra: tuple[str, ...] = ()  # requirement lines to add
     projects: tuple[str, ...] = ()  # every pyproject.toml that uv may read, relative to the root
+    own_lock: bool = False  # it was made by reprorun: somebody may have edited it
     as_of: str | None = None  # ISO date; packages of that day
     offline: bool = False
 
@@ -67,7 +72,8 @@ def make_lock(request: Request, build: Build, *, fresh: bool = False) -> Lock:
     if not fresh and (known := _recall(path)):
         return msgspec.structs.replace(known, source=request.source, cached=True)
     lock = _made(request, build)
-    files.write(path, msgspec.json.encode(lock))
+    if NOT_ASKED not in lock.notes:
+        files.write(path, msgspec.json.encode(lock))
     return lock
 
 
@@ -134,8 +140,29 @@ def _made(request: Request, build: Build) -> Lock:
         paths=(*request.wanted.paths, *_import_roots(resolution.directories, request.root)),
         source=request.source,
         resolved=datetime.fromtimestamp(time.time(), timezone.utc).isoformat(timespec="seconds"),
-        notes=request.wanted.notes,
+        notes=(
+            *request.wanted.notes,
+            *([NOT_ASKED] if resolution.from_cache else ()),
+            *(_what_lacks(request, resolution, makers) if request.own_lock else ()),
+        ),
     )
+
+
+def _what_lacks(request: Request, resolution: Resolution, makers: _Builds) -> Iterator[str]:
+    """Whether a lock that may have been edited has all that its packages need."""
+    given = {candidate.name: candidate for candidate in resolution.candidates}
+    built = {c.name: makers.of(c).metadata for c in given.values() if c.wheel is None}
+    wanted = msgspec.structs.replace(request.wanted, exact=False)
+    ask = partial(resolve, as_of=request.as_of, offline=request.offline)
+    try:
+        whole = ask(wanted, request.root, request.base, built)
+    except LockFailed as failure:
+        reason = " ".join(str(failure).split()).partition(": ")[2]
+        yield f"the packages of {request.source} don't fit together: {reason}"
+        return
+    missing = sorted({candidate.name for candidate in whole.candidates} - set(given))
+    if missing:
+        yield f"{request.source} lacks {', '.join(missing)}, which others in it need"
 
 
 class _Builds:
@@ -219,6 +246,7 @@ def _resolved(request: Request, wanted: Wanted, builds: _Builds) -> Resolution:
 def _merged(first: Resolution, second: Resolution) -> Resolution:
     return Resolution(
         candidates=(*first.candidates, *second.candidates),
+        from_cache=first.from_cache or second.from_cache,
         directories=(*first.directories, *second.directories),
     )
 

@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from reprorun.environment.uv import UvFailed, for_image, run_uv
 from reprorun.environment.uv_settings import uv_settings
 from reprorun.environment.wheel import WheelMetadata
@@ -25,6 +27,7 @@ _NO_WHEEL = re.compile(
     r"Wheels are required for `([^`]+)` because building from source is disabled"
 )
 _NO_BUILD = re.compile(r"Building source distributions for `([^`]+)` is disabled")
+_UNREACHABLE = re.compile(r"error sending request|dns error|tcp connect error")
 _UNBUILT_VERSION = "9999"  # of what has an address; newer than whatever another package asks for
 _MOST_ROUNDS = 50
 _HASH = re.compile(r"--hash[=\s]+sha256:([0-9a-fA-F]{64})")
@@ -42,11 +45,16 @@ class Candidate(Value, frozen=True, kw_only=True):
     address: str | None = None  # where it has one of its own
 
 
+class IndexUnreachable(LockFailed):
+    """An index did not answer."""
+
+
 class Resolution(Value, frozen=True, kw_only=True):
     """All candidates, and the directories of local projects, absolute."""
 
     candidates: tuple[Candidate, ...]
     directories: tuple[str, ...] = ()
+    from_cache: bool = False  # the index did not answer; what uv knew of it was enough
 
 
 def resolve(
@@ -74,10 +82,10 @@ def resolve(
     with tempfile.TemporaryDirectory(prefix="reprorun-") as scratch:
         command = _command(wanted, root, base, scratch, as_of)
         cwd = os.path.dirname(os.path.join(root, wanted.project)) if wanted.project else root
-        printed = _compile(command, built, scratch, cwd, offline)
+        printed, from_cache = _answer(command, built, scratch, cwd, offline)
     resolution = _read(printed, cwd)
     _check_hashes(wanted, resolution)
-    return resolution
+    return msgspec.structs.replace(resolution, from_cache=from_cache)
 
 
 def _command(
@@ -104,6 +112,23 @@ def _write(directory: str, name: str, lines: Iterable[str]) -> str:
     return path
 
 
+def _answer(
+    command: list[str],
+    built: Mapping[str, WheelMetadata],
+    scratch: str,
+    cwd: str,
+    offline: bool,
+) -> tuple[str, bool]:
+    """uv's answer; where the index gives none, from what uv has kept of it, if that is enough."""
+    try:
+        return _compile(command, built, scratch, cwd, offline), False
+    except IndexUnreachable as unreachable:
+        try:
+            return _compile(command, built, scratch, cwd, offline=True), True
+        except UvFailed:
+            raise unreachable from None
+
+
 # ---------------------------------------------------------------- source only
 
 
@@ -122,6 +147,8 @@ def _compile(
         try:
             return run_uv(told, offline=offline, cwd=cwd)
         except UvFailed as failure:
+            if _UNREACHABLE.search(failure.said) and not offline:
+                raise IndexUnreachable(str(failure)) from failure
             more = {normal_name(name) for name in _NO_WHEEL.findall(failure.said)} - offered
             direct = {normal_name(name) for name in _NO_BUILD.findall(failure.said)} - addressed
             if not more and not direct:

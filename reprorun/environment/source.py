@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import subprocess
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from reprorun.environment import tar
 from reprorun.environment.credentials import strip
@@ -23,6 +25,7 @@ from reprorun.toml import parse_toml
 
 PLACE = f"{WORKSPACE}/source"
 LARGEST = 512 << 20  # bytes of a source tree, unpacked; it is held in memory
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
 _LEGACY_REQUIRES = ("setuptools>=40.8.0", "wheel")
 
@@ -50,10 +53,12 @@ def from_distribution(path: str) -> SourceTree:
         LockFailed: it is none, or holds a path that leads out of it.
     """
     name = os.path.basename(path)
+    found = _zip_entries(path) if name.endswith(".zip") else _tar_entries(path)
     try:
-        entries = list(_zip_entries(path) if name.endswith(".zip") else _tar_entries(path))
-    except (tarfile.TarError, zipfile.BadZipFile, OSError, EOFError) as error:
-        raise LockFailed(f"{name} is no source distribution: {error}") from error
+        entries = _measured(found, name)
+    except (tarfile.TarError, *tar.DAMAGE) as error:
+        why = str(error).partition("\n")[0].rstrip(":")
+        raise LockFailed(f"{name} is no source distribution: {why}") from error
     tops = {entry.path.split("/", 1)[0] for entry in entries}
     if len(tops) != 1:
         raise LockFailed(f"{name} is no source distribution: it holds {len(tops)} directories.")
@@ -70,9 +75,11 @@ def from_git(source: GitSource, *, offline: bool) -> SourceTree:
         raise LockFailed(
             f"{strip(source.url)} has to be fetched to be built, and this is --offline."
         )
+    if not _COMMIT.fullmatch(source.commit):
+        raise LockFailed(f"{strip(source.url)}: {source.commit!r} is no git commit.")
     with tempfile.TemporaryDirectory(prefix="reprorun-") as scratch:
         place = os.path.join(scratch, "source")
-        _git("clone", "--quiet", "--no-checkout", source.url, place, address=source.url)
+        _git("clone", "--quiet", "--no-checkout", "--", source.url, place, address=source.url)
         _git("-C", place, "checkout", "--quiet", "--detach", source.commit, address=source.url)
         _git(
             "-C",
@@ -84,8 +91,9 @@ def from_git(source: GitSource, *, offline: bool) -> SourceTree:
             "--recursive",
             address=source.url,
         )
-        entries = list(_directory_entries(scratch))
-    return _tree(entries, posixpath.join("source", source.subdirectory), strip(source.url))
+        entries = _measured(_directory_entries(scratch), strip(source.url))
+    without = [_without_login(entry, source.url) for entry in entries]
+    return _tree(without, posixpath.join("source", source.subdirectory), strip(source.url))
 
 
 def _git(*words: str, address: str) -> None:
@@ -98,16 +106,35 @@ def _git(*words: str, address: str) -> None:
         raise LockFailed(f"{strip(address)} can't be fetched: {why}")
 
 
+def _without_login(entry: Entry, url: str) -> Entry:
+    """git keeps the address that it cloned from; the build must not see a login in it."""
+    login = urlsplit(url).netloc.rpartition("@")[0].encode()
+    if not login or "/.git/" not in entry.path:
+        return entry
+    data = entry.data.replace(b"//" + login + b"@", b"//")
+    return entry._replace(data=data, size=len(data))
+
+
 # ---------------------------------------------------------------- entries
 
 
+def _measured(entries: Iterator[Entry], name: str) -> list[Entry]:
+    """The entries, unless they are more than is held in memory; the last of a path counts."""
+    found: dict[str, Entry] = {}
+    size = 0
+    for entry in entries:
+        size += entry.size
+        if size > LARGEST:
+            raise LockFailed(f"{name} holds more than {LARGEST >> 20} MiB of source.")
+        found.pop(entry.path, None)
+        found[entry.path] = entry
+    return list(found.values())
+
+
 def _tree(entries: list[Entry], top: str, name: str) -> SourceTree:
-    total = sum(entry.size for entry in entries)
-    if total > LARGEST:
-        raise LockFailed(
-            f"{name} holds {total >> 20} MiB of source, more than the {LARGEST >> 20} taken."
-        )
     top = posixpath.normpath(top)
+    if not any(entry.path.startswith(f"{top}/") for entry in entries):
+        raise LockFailed(f"{name} has no directory {top.partition('/')[2]!r}, or an empty one.")
     project = next((e.data for e in entries if e.path == f"{top}/pyproject.toml"), None)
     placed = [entry._replace(path=f"{PLACE}/{entry.path}") for entry in entries]
     return SourceTree(
@@ -134,20 +161,26 @@ def _open_to_all(entries: list[Entry]) -> Iterator[Entry]:
 def _tar_entries(path: str) -> Iterator[Entry]:
     with tarfile.open(path) as archive:
         for member in archive:
-            name = _inside(member.name)
-            if member.isreg() and (content := archive.extractfile(member)):
-                mode = 0o755 if member.mode & 0o100 else 0o644
-                yield tar.file(name, content.read(LARGEST + 1), mode)
+            if member.isdir():
+                if posixpath.normpath(member.name) != ".":
+                    yield tar.directory(_inside(member.name))
             elif member.issym():
-                yield tar.link(name, member.linkname)
+                yield tar.link(_inside(member.name), member.linkname)
+            elif content := archive.extractfile(member):  # a file, or another name of one
+                mode = 0o755 if member.mode & 0o100 else 0o644
+                yield tar.file(_inside(member.name), content.read(LARGEST + 1), mode)
 
 
 def _zip_entries(path: str) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            if not member.is_dir():
-                mode = 0o755 if (member.external_attr >> 16) & 0o100 else 0o644
-                yield tar.file(_inside(member.filename), archive.read(member), mode)
+            name = _inside(member.orig_filename)
+            if member.is_dir():
+                yield tar.directory(name)
+                continue
+            mode = 0o755 if (member.external_attr >> 16) & 0o100 else 0o644
+            with archive.open(member) as content:
+                yield tar.file(name, content.read(LARGEST + 1), mode)
 
 
 def _directory_entries(root: str) -> Iterator[Entry]:
@@ -185,7 +218,10 @@ def _build_system(project: bytes | None, name: str) -> BuildSystem:
     table = found.get("build-system")
     if table is None:
         return BuildSystem()
-    requires, backend = table.get("requires"), table.get("build-backend", _LEGACY_BACKEND)
+    if not isinstance(table, dict):
+        raise UsageError(f"pyproject.toml of {name}: its build-system is no table.")
+    requires: Any = table.get("requires")
+    backend = table.get("build-backend", _LEGACY_BACKEND)
     paths = table.get("backend-path", [])
     if not _are_texts(requires) or not isinstance(backend, str) or not _are_texts(paths):
         raise UsageError(f"pyproject.toml of {name}: its [build-system] is not what belongs there.")

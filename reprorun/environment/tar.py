@@ -35,6 +35,7 @@ DAMAGE = (
     lzma.LZMAError,
 )
 """What zipfile raises for a zip that is not what it should be."""
+_LONGEST = 100  # bytes of a path or target that the header itself can hold
 _END = b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
@@ -76,9 +77,13 @@ def with_parents(entries: Iterable[Entry]) -> list[Entry]:
     for entry in entries:
         path = entry.path.strip("/")
         for parent in _parents(path):
-            found.setdefault(parent, directory(parent))
-        if entry.kind != tarfile.DIRTYPE or path not in found:
-            found[path] = entry._replace(path=path)
+            if parent not in found or found[parent].kind != tarfile.DIRTYPE:
+                found[parent] = directory(parent)
+        if entry.kind == tarfile.DIRTYPE and path in found and found[path].kind == entry.kind:
+            continue
+        if path in found and found[path].kind == tarfile.DIRTYPE:
+            found = {p: other for p, other in found.items() if not p.startswith(f"{path}/")}
+        found[path] = entry._replace(path=path)
     return list(found.values())
 
 
@@ -90,7 +95,7 @@ def _parents(path: str) -> list[str]:
 
 def size_of(entries: Iterable[Entry]) -> int:
     """Bytes of the tar that `stream` gives."""
-    return sum(len(_header(entry)) + _padded(entry.size) for entry in entries) + len(_END)
+    return sum(_header_size(entry) + _padded(entry.size) for entry in entries) + len(_END)
 
 
 def stream(entries: Iterable[Entry]) -> Iterator[bytes]:
@@ -131,6 +136,13 @@ def _header(entry: Entry) -> bytes:
     info.type, info.mode, info.mtime = entry.kind, entry.mode, EPOCH
     info.size, info.linkname = entry.size, entry.link
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def _header_size(entry: Entry) -> int:
+    """Bytes of a header: one block, and more before it for a long path or target."""
+    path = f"{entry.path}/" if entry.kind == tarfile.DIRTYPE else entry.path
+    long = [size for text in (path, entry.link) if (size := len(os.fsencode(text))) > _LONGEST]
+    return tarfile.BLOCKSIZE + sum(tarfile.BLOCKSIZE + _padded(size + 1) for size in long)
 
 
 def _padded(size: int) -> int:

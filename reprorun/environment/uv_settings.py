@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from reprorun.toml import read_toml
@@ -50,3 +51,24 @@ def _project_file(directory: str) -> list[str]:
         if directory == os.path.dirname(directory):
             return []
         directory = os.path.dirname(directory)
+
+
+def index_addresses(options: Iterable[str], directory: str) -> tuple[str, ...]:
+    """The addresses of indexes that files name: those of uv's options, and of its settings."""
+    settings = uv_settings(directory)
+    found = [word for word in options if "://" in word]
+    for key in ("index", "index-url", "extra-index-url", "find-links"):
+        found += _addresses(settings.get(key))
+    return tuple(found)
+
+
+def _addresses(value: Any) -> list[str]:
+    """The addresses in a setting: text, a list of it, or tables with `name` and `url`."""
+    if isinstance(value, str):
+        return [value] if "://" in value else []
+    if isinstance(value, list):
+        return [address for item in value for address in _addresses(item)]
+    if isinstance(value, dict) and isinstance(value.get("url"), str):
+        name = value.get("name")
+        return [f"{name}={value['url']}" if isinstance(name, str) else value["url"]]
+    return []

@@ -30,6 +30,7 @@ print(json.dumps({
     "path": os.environ.get("PATH", ""),
 }))
 """
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # as Go says it, and everybody else
 _SHELL = 'exec "$(command -v python3 || command -v python)" -I -c "$0"'
 
 
@@ -106,6 +107,7 @@ def _cache_file(image: Image) -> str:
 def _ask(ref: str, image: Image, engine: Engine) -> dict[str, str]:
     code, answer, said = ask_image(image, ("/bin/sh", "-c", _SHELL), (PROBE,), engine)
     if code != 0:
+        _refuse_other_machine(ref, image, engine)
         raise UsageError(
             f"the base image {ref} has no usable Python ({said or f'exit code {code}'}). "
             "Name one that has with --base-image, such as python:3.12-slim."
@@ -114,6 +116,16 @@ def _ask(ref: str, image: Image, engine: Engine) -> dict[str, str]:
         return msgspec.json.decode(answer, type=dict[str, str])
     except msgspec.MsgspecError as error:
         raise UsageError(f"the Python of the base image {ref} answers oddly: {error}") from error
+
+
+def _refuse_other_machine(ref: str, image: Image, engine: Engine) -> None:
+    """Raise UsageError where an image that can't be run is for another kind of processor."""
+    wanted, has = (_MACHINES.get(name, name) for name in (image.machine, engine.info().machine))
+    if wanted and has and wanted != has:
+        raise UsageError(
+            f"the base image {ref} is for {wanted} processors, but the engine runs on {has} "
+            "and has no emulation for others. Name an image for this machine with --base-image."
+        )
 
 
 def ask_image(

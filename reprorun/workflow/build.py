@@ -10,7 +10,8 @@ import lzma
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import IO
 
 import msgspec
@@ -38,6 +39,9 @@ from reprorun.store import ARCHIVE_FILE
 from reprorun.workflow.report import Reporter
 
 _PIECE = 1 << 20  # bytes
+Get = Callable[[Sequence[RemoteFile]], dict[str, str]]
+"""Brings files into the cache: sha256 -> path."""
+
 _IN_MEMORY = 16 << 20  # bytes of code that are held in memory; more goes through a file
 
 
@@ -48,6 +52,7 @@ def build_environment(
     engine: Engine,
     report: Reporter,
     *,
+    indexes: Sequence[str] = (),
     rebuild: bool = False,
     offline: bool = False,
 ) -> Image:
@@ -57,6 +62,7 @@ def build_environment(
         plan: names and settings.
         lock: the packages.
         paths: directories of the working tree to put on the search path for modules.
+        indexes: addresses that files name, whose logins may be needed.
         rebuild: make every layer anew.
         offline: open no connection.
 
@@ -68,10 +74,11 @@ def build_environment(
         return found
     base = plan.base
     report.step("environment", f"for Python {base.python}, {_count(lock)}")
-    lock = _with_sizes(lock, report, offline=offline)
+    get = partial(fetch, offline=offline, progress=report.progress, indexes=indexes)
+    lock = _with_sizes(lock, get)
     packages = wheel_layers(lock, base)
     held = 0 if rebuild else _held(engine, base, packages)
-    _open(packages[held:], report, offline=offline)
+    _open(packages[held:], get, report)
     layers: list[Layer] = [*packages, skeleton_layer(base, paths)]
     spec = ImageSpec(
         tag=plan.tag,
@@ -101,12 +108,12 @@ def _count(lock: Lock) -> str:
     return "the standard library" if not number else f"{number} package{'s' * (number > 1)}"
 
 
-def _with_sizes(lock: Lock, report: Reporter, *, offline: bool) -> Lock:
+def _with_sizes(lock: Lock, get: Get) -> Lock:
     """The lock with the size of each wheel, by which layers are ordered; not every index tells."""
     unknown = [package.wheel for package in lock.packages if package.wheel.size is None]
     if not unknown:
         return lock
-    paths = fetch(unknown, offline=offline, progress=report.progress)
+    paths = get(unknown)
     packages = []
     for package in lock.packages:
         path = paths.get(package.wheel.sha256)
@@ -133,14 +140,14 @@ def _held(engine: Engine, base: BaseImage, layers: Sequence[WheelLayer]) -> int:
     return most
 
 
-def _open(layers: Sequence[WheelLayer], report: Reporter, *, offline: bool) -> None:
+def _open(layers: Sequence[WheelLayer], get: Get, report: Reporter) -> None:
     """Have the wheels of the layers that are to be made, each verified."""
     wanted = [file for layer in layers for file in layer.wheels]
-    paths = fetch(wanted, offline=offline, progress=report.progress)
+    paths = get(wanted)
     damaged = [file for file in wanted if files.sha256_of(paths[file.sha256]) != file.sha256]
     if damaged:
         _discard(damaged, paths, report)
-        paths.update(fetch(damaged, offline=offline, progress=report.progress))
+        paths.update(get(damaged))
     for layer in layers:
         layer.open(paths)
 

@@ -137,6 +137,7 @@ def _build(
         environment.paths,
         engine,
         report,
+        indexes=environment.indexes,
         rebuild=spec.rebuild,
         offline=spec.offline,
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 
 import msgspec
 
 import reprorun
 from reprorun.engine import Engine
+from reprorun.environment.credentials import strip_in_text
 from reprorun.environment.layers import environment_digest
 from reprorun.environment.lock import Request, make_lock
+from reprorun.environment.uv_settings import index_addresses
 from reprorun.errors import EngineError, UsageError
 from reprorun.experiment.git import commit_date
 from reprorun.experiment.repository import RepositoryError
@@ -26,6 +29,7 @@ from reprorun.model import (
     Requirements,
     RunSpec,
     Value,
+    Wanted,
 )
 from reprorun.plan import container_command, plan_environment
 from reprorun.probe.code import find_code
@@ -38,6 +42,8 @@ from reprorun.workflow.system import add_system_packages, build_dockerfile, read
 from reprorun.workflow.wheels import WheelBuilder
 
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# user:password@, or a token alone, in an address; not ${VARIABLE}, which uv fills in
+_PASSWORD = re.compile(r"\bhttps?://(?![^/\s@]*\$)[^/\s@]+@|://[^/\s@:]*:(?!\$)[^/\s@]+@")
 Connect = Callable[[], Engine]
 
 
@@ -57,6 +63,7 @@ class Environment(Value, frozen=True, kw_only=True):
     lock: Lock
     engine: EngineInfo
     digest: str  # hex digits
+    indexes: tuple[str, ...] = ()  # addresses that the requirements name; may hold credentials
     paths: tuple[str, ...] = ()  # of the working tree, on the search path for modules
 
     @property
@@ -134,10 +141,14 @@ def gather_environment(
         ImageMissing, BuildFailed, LockFailed: with the reason.
     """
     base = _base(spec, sources, engine, report)
-    lock = _lock(spec, sources, base, engine, report)
+    wanted = _wanted(sources, base)
+    lock = _lock(spec, sources, wanted, base, engine, report)
     for note in lock.notes:
         report.note(note)
-    return _environment(base, lock, engine.info(), sources)
+    environment = _environment(base, lock, engine.info(), sources)
+    directory = os.path.join(sources.code.root, os.path.dirname(sources.requirements.source or ""))
+    indexes = index_addresses(wanted.options, directory)
+    return msgspec.structs.replace(environment, indexes=indexes)
 
 
 def _base(spec: RunSpec, sources: Sources, engine: Engine, report: Reporter) -> BaseImage:
@@ -154,14 +165,39 @@ def _base(spec: RunSpec, sources: Sources, engine: Engine, report: Reporter) -> 
     return add_system_packages(base, names, spec, engine, report) if names else base
 
 
+def _wanted(sources: Sources, base: BaseImage) -> Wanted:
+    target = Target(python=base.python, machine=base.machine, libc=base.libc)
+    wanted = read(sources.requirements, sources.code.root, target)
+    _refuse_passwords(wanted, sources.requirements)
+    return wanted
+
+
+def _refuse_passwords(wanted: Wanted, requirements: Requirements) -> None:
+    """What a file of the repository holds is in the archive and in the image, for everybody."""
+    pinned = wanted.pinned or ()
+    addresses = [file.url or "" for package in pinned for file in package.files]
+    addresses += [package.git.url for package in pinned if package.git]
+    for text in (*wanted.options, *wanted.lines, *wanted.constraints, *addresses):
+        if _PASSWORD.search(text):
+            raise UsageError(
+                f"{requirements.source} holds a password or token in an address "
+                f"({strip_in_text(text)}), which the record and the image would keep. Write "
+                "${NAME} in its place and set that variable, or use uv's variables or ~/.netrc."
+            )
+
+
 def _lock(
-    spec: RunSpec, sources: Sources, base: BaseImage, engine: Engine, report: Reporter
+    spec: RunSpec,
+    sources: Sources,
+    wanted: Wanted,
+    base: BaseImage,
+    engine: Engine,
+    report: Reporter,
 ) -> Lock:
     code, requirements = sources.code, sources.requirements
     if requirements.kind != "none" or spec.extra_requirements:
         report.step("packages", requirements.source or ", ".join(_said(spec, requirements)))
-    target = Target(python=base.python, machine=base.machine, libc=base.libc)
-    wanted = read(requirements, code.root, target)
+    projects = [name for name in code.files if os.path.basename(name) == "pyproject.toml"]
     as_of = as_of_date(spec, code)
     request = Request(
         wanted=wanted,
@@ -169,9 +205,8 @@ def _lock(
         base=base,
         source=requirements.source,
         extra=spec.extra_requirements,
-        projects=tuple(n for n in code.files if os.path.basename(n) == "pyproject.toml")
-        if wanted.project
-        else (),
+        projects=tuple(projects) if wanted.project else (),
+        own_lock=requirements.kind == "lock",
         as_of=as_of,
         offline=spec.offline,
     )

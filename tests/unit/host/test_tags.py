@@ -60,7 +60,7 @@ CASES: dict[str, tuple[list[str], BaseImage, str | None]] = {
          "cp311-cp311-manylinux_2_39_x86_64"], BASE, "cp311-cp311-manylinux_2_28",
     ),
     "too new a glibc": (["cp39-cp39-manylinux_2_34_x86_64"], OLD, None),
-    "just old enough a glibc": (["cp39-cp39-manylinux_2_31_x86_64"], OLD, "cp39-cp39-manylinux_2_31"),
+    "just old enough a glibc": (["cp39-cp39-manylinux_2_31_x86_64"], OLD, "cp39-cp39-manylinux"),
     "unknown Linux": (["cp311-cp311-linux_x86_64"], BASE, "cp311-cp311-linux_x86_64"),
     "another processor": (["cp311-cp311-manylinux_2_17_aarch64"], BASE, None),
     "arm64": (
@@ -78,7 +78,9 @@ CASES: dict[str, tuple[list[str], BaseImage, str | None]] = {
     "free-threaded": (["cp311-cp311t-manylinux_2_17_x86_64"], BASE, None),
     "any ABI of this Python": (["cp311-none-any", "py3-none-any"], BASE, "cp311-none-any"),
     "older generic Python": (["py38-none-any"], BASE, "py38-none-any"),
-    "platform without ABI": (["py3-none-manylinux2014_x86_64", "py3-none-any"], BASE, "py3-none-many"),
+    "platform without ABI": (
+        ["py3-none-manylinux2014_x86_64", "py3-none-any"], BASE, "py3-none-manylinux2014",
+    ),
 }  # fmt: skip
 
 

@@ -168,6 +168,46 @@ def test_absolute_paths_are_below_the_root() -> None:
     assert [entry.path for entry in tar.with_parents([tar.file("/opt/x", b"")])] == ["opt", "opt/x"]
 
 
+def paths_and_kinds(*entries: Entry) -> list[tuple[str, bytes]]:
+    return [(entry.path, entry.kind) for entry in tar.with_parents(entries)]
+
+
+def test_of_two_entries_with_one_path_the_later_counts() -> None:
+    one, two = tar.file("a/x", b"1"), tar.file("/a/x", b"2", 0o755)
+    assert tar.with_parents([one, two])[1:] == [two._replace(path="a/x")]
+
+
+def test_what_things_lie_in_is_a_directory_whatever_it_was_before() -> None:
+    wanted = [("x", tarfile.DIRTYPE), ("x/y", tarfile.REGTYPE)]
+    assert paths_and_kinds(tar.link("x", "/etc"), tar.file("x/y", b"")) == wanted
+    assert paths_and_kinds(tar.file("x", b""), tar.file("x/y", b"")) == wanted
+
+
+def test_a_file_in_place_of_a_directory_takes_what_was_in_it() -> None:
+    below = [tar.file("x/y", b""), tar.file("x/d/z", b"")]
+    assert paths_and_kinds(*below, tar.file("x", b"")) == [("x", tarfile.REGTYPE)]
+
+
+def test_a_directory_in_place_of_a_link() -> None:
+    assert paths_and_kinds(tar.link("x", "/etc"), tar.directory("x")) == [("x", tarfile.DIRTYPE)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "a/b", "a/b/c", "b/c"]), st.integers(0, 2))))
+def test_a_tar_never_has_a_path_twice_nor_anything_in_a_file(given: list[tuple[str, int]]) -> None:
+    makers = (lambda p: tar.file(p, b"1"), tar.directory, lambda p: tar.link(p, "/etc"))
+    found = tar.with_parents(makers[number](path) for path, number in given)
+    kinds = {entry.path: entry.kind for entry in found}
+    assert len(kinds) == len(found)
+    order = [entry.path for entry in found]
+    for path in kinds:
+        if parent := os.path.dirname(path):
+            assert kinds[parent] == tarfile.DIRTYPE
+            assert order.index(parent) < order.index(path)
+    if given:
+        path, number = given[-1]
+        assert kinds[path] == (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE)[number]
+
+
 @given(FILES)
 def test_parents_of_any_files(files: dict[str, bytes]) -> None:
     seen: set[str] = set()

@@ -26,7 +26,7 @@ def gc_command(records: tuple[str, ...], dry_run: bool, as_json: bool, verbose: 
 
     from reprorun import files
     from reprorun.engine import connect
-    from reprorun.workflow.gc import find_garbage, remove
+    from reprorun.workflow.garbage import find_garbage, remove
 
     _check(records)
     engine = connect()
