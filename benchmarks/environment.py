@@ -2,10 +2,12 @@
 
     python benchmarks/environment.py [PAIRS] [--json]
 
-It measures how long it takes until an experiment that imports numpy, scipy and matplotlib has run:
-(a) in a new environment, (b) after one small package was added to it, (c) after the script was
-changed, against an unchanged one; and the peak memory of reprorun in (a). The sides take turns, so
-that a machine's ups and downs hit all. Exit code 1 when a target is missed.
+It measures how long it takes until an experiment runs that needs numpy, scipy and matplotlib: from
+the command to the first line that the experiment prints, (a) in a new environment, (b) after one
+small package was added to it, (c) after the script was changed, against an unchanged one; and the
+peak memory of reprorun in (a). The experiment then imports all three and prints their versions,
+which must be the same everywhere. The sides take turns, so that a machine's ups and downs hit all.
+Exit code 1 when a target is missed.
 
 It needs a running engine, a network to warm the caches, and a base image with Python
 (REPRORUN_BASE_IMAGE, or the default one). It runs the `reprorun` and the `uv` of the Python that
@@ -13,10 +15,9 @@ runs it. All that it makes carries a label and is removed at the end.
 
 How it is fair: nobody uses the network once the measuring begins. pip finds its wheels in a local
 directory, which is quicker for it than its own cache, as that asks the index all the same; uv and
-reprorun resolve from uv's cache. The classic builder has no cache mounts, so what a RUN line does
-is done by hand: a container from the base with the caches mounted, and `docker commit`, which is
-how that builder does it, without the time for the context and the COPY. The base is a new one, so
-that no image on the engine has a layer that we could find there.
+reprorun resolve from uv's cache. The classic builder has no cache mounts, so the caches of pip and
+uv lie in the images that their Dockerfiles begin with. The base is a new one, so that no image on
+the engine has a layer that we could find there.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ LABEL = "reprorun.benchmark"
 ID = uuid.uuid4().hex[:12]
 REQUIREMENTS = "numpy\nscipy\nmatplotlib\n"
 ADDED = "tabulate\n"
-SCRIPT = """\
+RUNNING = "running"
+SCRIPT = f"""\
+print("{RUNNING}", flush=True)
 import matplotlib, numpy, scipy
 print(numpy.__version__, scipy.__version__, matplotlib.__version__)
 """
@@ -111,7 +114,9 @@ class Bench:
         self.peak = 0  # bytes
         self._scratch = scratch
         self._plain, self._more = scratch / "plain", scratch / "more"
-        self._base, self._pip_base = f"reprorun-benchmark:{ID}", f"reprorun-benchmark:{ID}-pip"
+        self._base, self._pip_base, self._uv_base = (
+            f"reprorun-benchmark:{ID}{kind}" for kind in ("", "-pip", "-uv")
+        )
         self._printed = ""
 
     def prepare(self) -> None:
@@ -125,13 +130,13 @@ class Bench:
         docker("run", "--name", ID, BASE, "sh", "-c", f"echo {ID} > /etc/reprorun-benchmark")
         commit(self._base)
         install = ("uv", "pip", "install", *IN_SYSTEM)
-        self._container("uv", self._base, (*install, "--compile-bytecode", "pip"), online=True)
-        commit(self._pip_base)
-        self._container("uv", self._base, (*install, "-r", "/project/requirements.txt"), True)
-        docker("rm", ID)
-        download = ("python3", "-m", "pip", "download", "-d", "/cache/wheels")
-        self._container("pip", self._pip_base, (*download, "-r", "/project/requirements.txt"), True)
-        docker("rm", ID)
+        self._warm(self._base, (*install, "--compile-bytecode", "pip"), self._pip_base)
+        wheels = ("python3", "-m", "pip", "download", "-d", "/cache/wheels")
+        self._warm(self._pip_base, (*wheels, "-r", REQUIRED), self._pip_base)
+        # into a directory that is removed: what stays is uv and its cache
+        there = ("--target", "/tmp/there", "-r", REQUIRED)
+        filled = f"cp /uv /usr/local/bin/uv && {' '.join((*install, *there))} && rm -r /tmp/there"
+        self._warm(self._base, ("sh", "-c", filled), self._uv_base)
         self._ours(self._more, online=True)
 
     def measure(self) -> None:
@@ -146,18 +151,18 @@ class Bench:
             file.write("# changed\n")
         self._time(CHANGED, "changed", self._ours, self._plain)
 
-    def _time(self, case: str, side: str, run: Callable[[Path], str], project: Path) -> None:
+    def _time(self, case: str, side: str, run: Callable[[Path], Ran], project: Path) -> None:
         os.sync()  # what the one before has left to be written is not this one's to wait for
         began = time.perf_counter()
-        printed = run(project)
-        self.times.setdefault((case, side), []).append(time.perf_counter() - began)
-        self._printed = self._printed or printed
-        if printed != self._printed:
-            sys.exit(f"{case}, {side}: other versions, {printed!r} in place of {self._printed!r}")
+        ran = run(project)
+        self.times.setdefault((case, side), []).append(ran.running_at - began)
+        self._printed = self._printed or ran.printed
+        if ran.printed != self._printed:
+            sys.exit(f"{case}, {side}: {ran.printed!r} in place of {self._printed!r}")
 
     # -------------------------------------------------- reprorun
 
-    def _ours(self, project: Path, online: bool = False) -> str:
+    def _ours(self, project: Path, online: bool = False) -> Ran:
         command = [
             str(TOOLS / "reprorun"),
             "exec",
@@ -170,23 +175,10 @@ class Bench:
             "XDG_CACHE_HOME": str(self._scratch / "cache"),
             "UV_CACHE_DIR": str(self._scratch / "uv-of-reprorun"),
         }
-        with (
-            tempfile.TemporaryFile() as errors,
-            subprocess.Popen(
-                command, cwd=project, env=variables, stdout=subprocess.PIPE, stderr=errors
-            ) as process,
-        ):
-            assert process.stdout
-            printed = process.stdout.read().decode()
-            # of this one process, and of those that it started and waited for
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            if process.returncode:
-                errors.seek(0)
-                sys.exit(f"{' '.join(command)} failed:\n{errors.read().decode()}")
+        ran = run_until_first_line(command, cwd=project, env=variables)
         if not online:
-            self.peak = max(self.peak, usage.ru_maxrss * 1024)
-        return printed
+            self.peak = max(self.peak, ran.peak)
+        return ran
 
     def _forget(self) -> None:
         """Remove all images, and all that we cache but downloads and what the base image is."""
@@ -201,42 +193,77 @@ class Bench:
 
     # -------------------------------------------------- the others
 
-    def _pip(self, project: Path) -> str:
-        install = ("python3", "-m", "pip", "install", "--break-system-packages", "--no-index")
-        options = ("--root-user-action=ignore", "--find-links=/cache/wheels")
-        return self._built("pip", self._pip_base, (*install, *options), project)
+    def _pip(self, project: Path) -> Ran:
+        install = "python3 -m pip install --break-system-packages --no-index"
+        options = "--root-user-action=ignore --find-links=/cache/wheels"
+        return self._built("pip", self._pip_base, f"{install} {options}", project)
 
-    def _uv(self, project: Path) -> str:
-        install = ("uv", "pip", "install", *IN_SYSTEM, "--offline")
-        return self._built("uv", self._base, install, project)
+    def _uv(self, project: Path) -> Ran:
+        install = f"uv pip install {' '.join(IN_SYSTEM)} --offline"
+        return self._built("uv", self._uv_base, install, project)
 
-    def _built(self, side: str, base: str, install: Sequence[str], project: Path) -> str:
-        tag = self._tag(side, project)
-        command = (*install, "-r", "/project/requirements.txt")
-        self._container(side, base, command, project=project)
-        commit(tag)
+    def _built(self, side: str, base: str, install: str, project: Path) -> Ran:
+        tag, context = self._tag(side, project), self._scratch / f"{side}-{project.name}"
+        context.mkdir(exist_ok=True)
+        shutil.copy(project / "requirements.txt", context)
+        steps = (
+            f"FROM {base}",
+            "ENV UV_CACHE_DIR=/cache/uv",
+            "COPY requirements.txt .",
+            f"RUN {install} -r requirements.txt",
+            f"LABEL {LABEL}={ID}",
+        )
+        (context / "Dockerfile").write_text("\n".join(steps) + "\n")
+        docker("build", "--network=none", "--force-rm", "--tag", tag, str(context))
         script = ("python3", "/project/versions.py")
-        return docker("run", "--rm", "--network=none", *mounted(project), tag, *script)
+        return run_until_first_line(
+            ["docker", "run", "--rm", "--network=none", *mounted(project), tag, *script]
+        )
 
     def _tag(self, side: str, project: Path) -> str:
         return f"reprorun-benchmark:{ID}-{side}-{project.name}"
 
-    def _container(
-        self,
-        side: str,
-        image: str,
-        command: Sequence[str],
-        online: bool = False,
-        project: Path | None = None,
-    ) -> None:
-        cache = self._scratch / f"cache-of-{side}"
-        cache.mkdir(exist_ok=True)
-        options = [f"--volume={cache}:/cache", *mounted(project or self._more)]
-        options += [f"--volume={TOOLS / 'uv'}:/usr/local/bin/uv:ro", "--env=UV_CACHE_DIR=/cache"]
-        options += for_network() if online else ["--network=none"]
-        docker("run", "--name", ID, f"--label={LABEL}={ID}", *options, image, *command)
+    def _warm(self, image: str, command: Sequence[str], tag: str) -> None:
+        """Run a command that fills a cache, with network; what is there then becomes an image."""
+        options = [f"--volume={TOOLS / 'uv'}:/uv:ro", "--env=UV_CACHE_DIR=/cache/uv"]
+        options += [*mounted(self._more), *for_network(), f"--label={LABEL}={ID}"]
+        path = "--env=PATH=/usr/local/bin:/usr/bin:/bin:/"
+        docker("run", "--name", ID, path, *options, image, *command)
+        commit(tag)
 
 
+class Ran(NamedTuple):
+    """A command that has ended."""
+
+    running_at: float  # when its experiment printed its first line, by time.perf_counter()
+    printed: str
+    peak: int  # bytes of memory
+
+
+def run_until_first_line(
+    command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None
+) -> Ran:
+    """Run a command to its end, and see when the experiment's first line comes."""
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=errors
+        ) as process,
+    ):
+        assert process.stdout
+        first = process.stdout.readline().decode()
+        running_at = time.perf_counter()
+        printed = process.stdout.read().decode()
+        # of this one process, and of those that it started and waited for
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode or first.strip() != RUNNING:
+            errors.seek(0)
+            sys.exit(f"{' '.join(command)} failed:\n{first}{errors.read().decode()}")
+    return Ran(running_at, printed, usage.ru_maxrss * 1024)
+
+
+REQUIRED = "/project/requirements.txt"
 IN_SYSTEM = ("--system", "--break-system-packages", "--link-mode=copy", "--no-progress")
 
 

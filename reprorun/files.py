@@ -25,9 +25,11 @@ __all__ = [
 READ_SIZE = 1 << 20  # bytes
 
 
-def write(path: str, data: bytes) -> None:
-    """Write a whole file atomically."""
+def write(path: str, data: bytes, *, private: bool = False) -> None:
+    """Write a whole file atomically; a private one is for its owner alone."""
     with replacing(path) as file:
+        if private:
+            os.fchmod(file.fileno(), 0o600)
         file.write(data)
 
 

@@ -23,12 +23,23 @@ def remember_record(run_id: str, log_dir: str) -> None:
 
 def known_records() -> Iterator[str]:
     """The log directories that were noted and are there."""
+    return (log_dir for _, log_dir in _notes() if os.path.isdir(log_dir))
+
+
+def stale_notes() -> Iterator[str]:
+    """The notes whose log directory is gone, while the place where it lay is there."""
+    for path, log_dir in _notes():
+        if not os.path.lexists(log_dir) and os.path.isdir(os.path.dirname(log_dir)):
+            yield path
+
+
+def _notes() -> Iterator[tuple[str, str]]:
     for entry in sorted(os.listdir(_directory())):
+        path = os.path.join(_directory(), entry)
         with suppress(OSError):
-            with open(os.path.join(_directory(), entry), "rb") as file:
+            with open(path, "rb") as file:
                 log_dir = os.fsdecode(file.read())
-            if os.path.isdir(log_dir):
-                yield log_dir
+            yield path, log_dir
 
 
 def _directory() -> str:

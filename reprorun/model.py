@@ -178,7 +178,8 @@ class Requirements(Value, frozen=True, kw_only=True):
     lines: tuple[str, ...] = ()  # of kind "imports": what was found, at the installed versions
     python: str | None = None  # X.Y that a file asks for
     requires_python: str | None = None  # versions that will do, such as ">=3.9,<3.13"
-    python_source: str | None = None  # file that says so
+    python_source: str | None = None  # file that names that one, else the one for the rest
+    requires_python_source: str | None = None  # file that says which will do
     system_packages: str | None = None  # apt.txt, relative to the root
     notes: tuple[str, ...] = ()  # what a reader should know
 
@@ -495,6 +496,7 @@ class Record(Value, frozen=True, kw_only=True):
     inputs: tuple[InputFile, ...] = ()
     requirements: str | None = None  # the file that decided on the packages
     packages: tuple[Package, ...] = ()  # the very wheels that were installed
+    import_paths: tuple[str, ...] = ()  # of the working tree, on the search path for modules
     packages_resolved: str | None = None  # when their versions were chosen
     python_source: str | None = None  # the file that asked for this Python
     environment_digest: str = ""

@@ -6,72 +6,164 @@ docker-py speaks to the classic builder only.
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import subprocess
+import tempfile
 import threading
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from reprorun.engine.protocol import Progress
 from reprorun.errors import BuildFailed
 
 CREATED = "315532800"  # seconds; the time of all that is made (SOURCE_DATE_EPOCH)
+GRACE = 10.0  # seconds that a build may take to end when it is interrupted
 _OLDEST_ENGINE = (18, 9)  # with BuildKit inside
+_FIRST_WITH_PROVENANCE = (0, 10)  # of buildx; older ones don't know the flag
+_VERSION = re.compile(r"\bv?(\d+)\.(\d+)")
 
 
-def find_buildx(address: str, engine_version: str) -> list[str] | None:
-    """The command to build with on the engine at an address; None without buildx or BuildKit."""
+class Buildx(NamedTuple):
+    """How buildx is called for an engine."""
+
+    command: tuple[str, ...]
+    version: tuple[int, ...]
+
+
+def find_buildx(address: str, engine_version: str) -> Buildx | None:
+    """buildx for the engine at an address; None without buildx or BuildKit."""
     client = shutil.which("docker")
     if client is None or _number(engine_version) < _OLDEST_ENGINE:
         return None
-    command = [client, "--host", address, "buildx"]
-    asked = subprocess.run([*command, "version"], capture_output=True, check=False)
-    return command if asked.returncode == 0 else None
+    command = (client, "--host", address, "buildx")
+    asked = subprocess.run(
+        [*command, "version"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    if asked.returncode != 0:
+        return None
+    return Buildx(command, _number(asked.stdout.decode(errors="replace")))
 
 
 def build_with(
-    buildx: list[str],
+    buildx: Buildx,
     context: Iterable[bytes],
     tag: str,
     *,
     network: str,
     progress: Progress,
-) -> tuple[int, list[str]]:
-    """Build a context, streamed to it; returns the exit code and all lines that it printed.
+) -> tuple[str | None, list[str]]:
+    """Build a context, streamed to it; returns why it failed, if it did, and all lines it printed.
+
+    An error while the context is made, or Ctrl-C, ends the build; it is raised when that has ended.
 
     Raises:
         BuildFailed: the client can't be started.
     """
-    command = [*buildx, "build", "--builder", "default", "--load", "--provenance=false"]
-    command += ["--progress", "plain", "--network", network, "--tag", tag, "-"]
-    variables = {**os.environ, "SOURCE_DATE_EPOCH": CREATED, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-    try:
-        process = subprocess.Popen(
-            command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    except OSError as error:
-        raise BuildFailed(f"{buildx[0]} can't be started: {error.strerror}.") from error
     lines: list[str] = []
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process:
-        feeder = threading.Thread(target=_feed, args=(process, context), daemon=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="reprorun-buildx-") as state,
+        _running(_command(buildx, tag, network), state) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        feeder = _Feeder(process, context)
         feeder.start()
         for line in process.stdout:
             lines.append(line.decode(errors="replace").rstrip())
-            progress(lines[-1])
+            if lines[-1]:
+                progress(lines[-1])
+        code = process.wait()
         feeder.join()
-    return process.returncode, lines
+    if feeder.error:
+        raise feeder.error
+    return (_reason(code, lines) if code else None), lines
 
 
-def _feed(process: subprocess.Popen[bytes], context: Iterable[bytes]) -> None:
-    assert process.stdin is not None
-    with suppress(BrokenPipeError), process.stdin as pipe:  # it says itself why it has ended
-        for piece in context:
-            pipe.write(piece)
+def _command(buildx: Buildx, tag: str, network: str) -> list[str]:
+    command = [*buildx.command, "build", "--builder", "default", "--load", "--progress", "plain"]
+    if buildx.version >= _FIRST_WITH_PROVENANCE:
+        command += ["--provenance=false"]  # it holds the time of the build
+    return [*command, "--network", network, "--tag", tag, "-"]
+
+
+@contextmanager
+def _running(command: list[str], state: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A client at work, in a session of its own: it ends with the block, whatever ends that.
+
+    Args:
+        state: an empty directory, where it notes when a builder was used last; else it would need
+            a home that it can write to.
+    """
+    variables = {**os.environ, "SOURCE_DATE_EPOCH": CREATED, "BUILDX_CONFIG": state}
+    try:
+        process = subprocess.Popen(
+            command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise BuildFailed(f"{command[0]} can't be started: {error.strerror}.") from error
+    try:
+        yield process
+    except BaseException:
+        _end(process)
+        raise
+    finally:
+        for pipe in (process.stdin, process.stdout):
+            with suppress(OSError):  # what was not sent yet
+                pipe.close()  # type: ignore[union-attr]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the client and its plugin, which lets the engine drop the build."""
+    _signal(process, signal.SIGTERM)
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        _signal(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+class _Feeder(threading.Thread):
+    """Sends the context; an error on the way ends the build, which would lack what comes after."""
+
+    def __init__(self, process: subprocess.Popen[bytes], context: Iterable[bytes]) -> None:
+        super().__init__(daemon=True)
+        self.error: Exception | None = None
+        self._process = process
+        self._context = context
+
+    def run(self) -> None:
+        assert self._process.stdin is not None
+        pipe = self._process.stdin
+        for piece in self._pieces():
+            try:
+                pipe.write(piece)
+            except (OSError, ValueError):
+                return  # it has ended, and says itself why
+        with suppress(OSError, ValueError):
+            pipe.close()
+
+    def _pieces(self) -> Iterator[bytes]:
+        try:
+            yield from self._context
+        except Exception as error:  # noqa: BLE001  # whatever it is, it belongs to the caller
+            self.error = error
+            _signal(self._process, signal.SIGTERM)
+
+
+def _reason(code: int, lines: list[str]) -> str:
+    said = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return said[-1] if said else f"docker buildx ended with {code}"
 
 
 def _number(version: str) -> tuple[int, ...]:
-    parts = version.split("+")[0].split("-")[0].split(".")[:2]
-    return tuple(int(part) for part in parts if part.isdigit())
+    found = _VERSION.search(version)
+    return tuple(int(part) for part in found.groups()) if found else ()

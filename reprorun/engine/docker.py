@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from typing import Any, cast
 
@@ -13,8 +13,9 @@ import docker
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import Mount as DockerMount
 from docker.utils.socket import frames_iter
+from msgspec.structs import replace
 
-from reprorun.engine.buildx import build_with, find_buildx
+from reprorun.engine.buildx import Buildx, build_with, find_buildx
 from reprorun.engine.context import write_context
 from reprorun.engine.docker_errors import build_failure, translated
 from reprorun.engine.docker_values import gpus_for, image_of, info_of, limits_for
@@ -22,6 +23,7 @@ from reprorun.engine.loading import load
 from reprorun.engine.logins import check_store
 from reprorun.engine.protocol import Layer, Progress, Stream
 from reprorun.engine.pulling import cannot_pull, pull
+from reprorun.engine.references import own_first
 from reprorun.errors import BuildFailed, EngineError, ImageMissing
 from reprorun.model import (
     Change,
@@ -36,6 +38,7 @@ from reprorun.model import (
 ANSWER_WITHIN = 60  # seconds that the engine may take for any answer but `wait` and the streams
 COPY_CHUNK = 1 << 20  # bytes
 
+_PARENT = "localhost/reprorun/parent"  # no other registry would ever be asked for it
 _STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
 _KINDS = {0: "changed", 1: "added", 2: "deleted"}
 
@@ -53,8 +56,10 @@ class DockerEngine:
 
         Raises:
             EngineUnavailable: none answers there, or the user may not talk to it.
+            EngineError: docker's own configuration is damaged.
         """
         address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        check_store()
         with translated(address):
             settings = docker.utils.kwargs_from_env()
             client = docker.APIClient(version="auto", timeout=ANSWER_WITHIN, **settings)
@@ -73,9 +78,10 @@ class DockerEngine:
     def image(self, ref: str) -> Image | None:
         with self._talking():
             try:
-                return image_of(self._client.inspect_image(ref))
+                image = image_of(self._client.inspect_image(ref))
             except ImageNotFound:
                 return None
+        return replace(image, repo_digests=own_first(image.repo_digests, ref))
 
     def labelled_images(self, label: str) -> tuple[Image, ...]:
         with self._talking():
@@ -88,7 +94,8 @@ class DockerEngine:
             self._client.remove_image(ref, noprune=False)
 
     def pull(self, ref: str, progress: Progress) -> Image:
-        pull(self._client, ref, progress)
+        with self._talking():
+            pull(self._client, ref, progress)
         image = self.image(ref)
         if image is None:
             raise ImageMissing(cannot_pull(ref, "pulled, but the engine does not list it"))
@@ -98,21 +105,50 @@ class DockerEngine:
         self, spec: ImageSpec, layers: Sequence[Layer], held: int, progress: Progress
     ) -> Image:
         if not self._info.takes_layers:
-            return self.build(write_context(spec.dockerfile, layers), spec.tag, progress)
+            return self._make_by_building(spec, layers, progress)
         with self._talking(BuildFailed):
             load(self._client, spec, layers, held, progress)
         return self._built(spec.tag, [])
+
+    def _make_by_building(
+        self, spec: ImageSpec, layers: Sequence[Layer], progress: Progress
+    ) -> Image:
+        with self.named(spec.parent) as name:
+            dockerfile = spec.dockerfile.replace(f"FROM {spec.parent}\n", f"FROM {name}\n", 1)
+            return self.build(write_context(dockerfile, layers), spec.tag, progress)
+
+    @contextmanager
+    def named(self, image: str) -> Iterator[str]:
+        if self._buildx is None:
+            yield image
+            return
+        tag = os.urandom(12).hex()
+        with self._talking():
+            self._client.tag(image, _PARENT, tag)
+        try:
+            yield f"{_PARENT}:{tag}"
+        finally:
+            self._take_name(f"{_PARENT}:{tag}")
+
+    def _take_name(self, name: str) -> None:
+        """Remove a name, but never the image with its last one."""
+        found = self.image(name)
+        if found and (found.repo_digests or len(found.tags) > 1):
+            self.remove_image(name)
+
+    @cached_property
+    def _buildx(self) -> Buildx | None:
+        return find_buildx(self._address, self._info.version)
 
     def build(
         self, context: Iterable[bytes], tag: str, progress: Progress, *, network: bool = False
     ) -> Image:
         mode = "default" if network else "none"
-        buildx = find_buildx(self._address, self._info.version)
-        if buildx is None:
+        if self._buildx is None:
             return self._build_classically(context, tag, mode, progress)
-        code, lines = build_with(buildx, context, tag, network=mode, progress=progress)
-        if code:
-            raise BuildFailed(build_failure(tag, f"docker buildx ended with {code}", lines))
+        why, lines = build_with(self._buildx, context, tag, network=mode, progress=progress)
+        if why:
+            raise BuildFailed(build_failure(tag, why, lines))
         return self._built(tag, lines)
 
     def _build_classically(

@@ -16,6 +16,7 @@ import shlex
 import tarfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -210,6 +211,10 @@ class FakeEngine:
             machine=parent.machine,
             inside=inside,
         )
+
+    @contextmanager
+    def named(self, image: str) -> Iterator[str]:
+        yield image
 
     def _inside(self, parent: Image, layers: Sequence[Layer]) -> frozenset[str]:
         known = [self._layers.get(str(layer.diff_id), frozenset()) for layer in layers]

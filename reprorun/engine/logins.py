@@ -18,13 +18,6 @@ from reprorun.errors import EngineError
 _LEGACY = ".dockercfg"  # it need not be JSON
 
 
-def registry_of(ref: str) -> str:
-    """The registry of an image, as docker's store names it: `docker.io` where none is named."""
-    first, slash, _ = ref.partition("/")
-    named = slash and (any(mark in first for mark in ".:") or first == "localhost")
-    return first if named else "docker.io"
-
-
 def login_for(registry: str) -> dict[str, Any]:
     """What docker's store has for a registry; empty when it has nothing.
 
@@ -38,7 +31,7 @@ def login_for(registry: str) -> dict[str, Any]:
             return docker.auth.load_config().resolve_authconfig(registry) or {}
     except DockerException as error:  # a helper, which says more than docker-py
         raise EngineError(_unusable(str(error.__cause__ or error))) from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise EngineError(_unusable(f"a helper for {registry} answers oddly")) from error
 
 
@@ -66,6 +59,6 @@ def _check_file() -> None:
 def _unusable(why: str) -> str:
     path = docker.utils.config.find_config_file()
     return (
-        f"docker's own store of credentials, {path}, can't be used: {why.strip()}\n"
+        f"docker's own store of credentials, {path}, can't be used: {' '.join(why.split())}\n"
         "Mend it, or name the directory of another in DOCKER_CONFIG."
     )

@@ -7,6 +7,7 @@ Two implementations pass the same contract tests (`tests/contract`): `docker.Doc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 from reprorun.model import (
@@ -115,6 +116,14 @@ class Engine(Protocol):
             network: let its RUN steps have the network.
 
         Raises `BuildFailed`.
+        """
+        ...
+
+    def named(self, image: str) -> AbstractContextManager[str]:
+        """A name of an image for FROM in a Dockerfile, while the block lasts.
+
+        BuildKit takes an id for a name and would ask a registry for it. Where the builder takes
+        ids, it is the id.
         """
         ...
 

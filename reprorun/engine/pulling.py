@@ -2,25 +2,77 @@
 
 from __future__ import annotations
 
-import requests
+from typing import NamedTuple
+
 from docker import APIClient
 from docker.errors import APIError, DockerException
 
 from reprorun.engine.docker_errors import explain
 from reprorun.engine.docker_values import with_tag
-from reprorun.engine.logins import login_for, registry_of
+from reprorun.engine.logins import login_for
 from reprorun.engine.protocol import Progress
+from reprorun.engine.references import HUB, registry_of
 from reprorun.errors import EngineError, ImageMissing
 
-_NO_LOGIN = ("no basic auth credentials",)
-_REFUSED = ("unauthorized", "denied", "forbidden", "authentication required", "incorrect username")
-_NOT_THERE = ("manifest unknown", "not found", "name unknown")
-_TOO_MANY = ("toomanyrequests",)
-_NOT_FOR_US = ("no matching manifest",)
-_NOT_TRUSTED = ("server gave http response to https client", "x509:")
-_FULL = ("no space left on device",)
 
-_ANOTHER = "name another image with --base-image"
+class _Reason(NamedTuple):
+    """Why an image can't be pulled: what engines say then, what it means, what to try."""
+
+    signs: tuple[str, ...]
+    found: str
+    remedy: str
+
+
+_REFUSED = ("unauthorized", "denied", "forbidden", "authentication required", "incorrect username")
+_LOGIN_MISSING = _Reason(
+    ("no basic auth credentials", *_REFUSED),
+    "could not be pulled without a login for {registry}",
+    "Log in with `{login}`, or name another image with --base-image.",
+)
+_LOGIN_REFUSED = _Reason(
+    _REFUSED,
+    "could not be pulled with the login for {registry} that docker's own store has",
+    "Log in anew with `{login}`, see that the name is right, or name another with --base-image.",
+)
+_DIGEST_GONE = _Reason(
+    ("manifest unknown", "not found"),
+    "could not be pulled: {registry} does not have {digest}",
+    "Have it pushed there again by somebody who has it, or name another image with --base-image.",
+)
+_OTHERS = (
+    _Reason(
+        ("manifest unknown", "not found", "name unknown"),
+        "could not be pulled: {registry} does not have it",
+        "Correct the name, or name another image with --base-image.",
+    ),
+    _Reason(
+        ("toomanyrequests",),
+        "could not be pulled now: {registry} limits how often",
+        "Wait, or log in with `{login}`.",
+    ),
+    _Reason(
+        ("no matching manifest",),
+        "could not be pulled: there is none for the engine's kind of processor",
+        "Run it on another machine, or name another image with --base-image.",
+    ),
+    _Reason(
+        ("server gave http response to https client", "x509:"),
+        "could not be pulled: the engine does not trust {registry}",
+        "Put its certificate into /etc/docker/certs.d/{registry}/ca.crt, or name it under "
+        "insecure-registries in /etc/docker/daemon.json.",
+    ),
+    _Reason(
+        ("no space left on device",),
+        "could not be pulled: the engine's disk is full",
+        "Free some space; `docker system df` says what the engine holds.",
+    ),
+    _Reason(
+        ("",),
+        "could not be pulled",
+        "Name one that is there with --base-image or REPRORUN_BASE_IMAGE (`docker images` lists "
+        "them); scripts/base-image of the reprorun repository makes one from Debian packages.",
+    ),
+)
 
 
 def pull(client: APIClient, ref: str, progress: Progress) -> None:
@@ -39,7 +91,7 @@ def pull(client: APIClient, ref: str, progress: Progress) -> None:
                 raise ImageMissing(cannot_pull(ref, event["error"], has_login=bool(login)))
             if event.get("status") and not event.get("progressDetail"):
                 progress(" ".join(filter(None, (event.get("id"), event["status"]))))
-    except (APIError, DockerException, requests.RequestException) as error:
+    except (APIError, DockerException) as error:
         raise ImageMissing(cannot_pull(ref, explain(error), has_login=bool(login))) from error
 
 
@@ -51,58 +103,18 @@ def cannot_pull(ref: str, why: str, *, has_login: bool = False) -> str:
         why: what the engine said.
         has_login: whether docker's store had a login for its registry.
     """
-    found, remedy = _reason(ref, why.lower(), has_login)
-    why = " ".join(why.split())
-    return f"the base image {ref} is not on the engine and {found}: {why}\n{remedy}"
-
-
-def _reason(ref: str, why: str, has_login: bool) -> tuple[str, str]:
-    registry = registry_of(ref)
-    log_in = "`docker login`" if registry == "docker.io" else f"`docker login {registry}`"
-
-    def said(fragments: tuple[str, ...]) -> bool:
-        return any(fragment in why for fragment in fragments)
-
-    if said(_NO_LOGIN) or (said(_REFUSED) and not has_login):
-        return (
-            f"could not be pulled without a login for {registry}",
-            f"Log in with {log_in}, or {_ANOTHER}.",
-        )
-    if said(_REFUSED):
-        return (
-            f"could not be pulled with the login for {registry} that docker's own store has",
-            f"Log in anew with {log_in}, see that the name is right, or {_ANOTHER}.",
-        )
-    if said(_TOO_MANY):
-        return (
-            f"could not be pulled now: {registry} limits how often",
-            f"Wait, or log in with {log_in}.",
-        )
-    if said(_NOT_THERE):
-        digest = ref.partition("@")[2]
-        return (
-            f"could not be pulled: {registry} does not have {digest or 'it'}",
-            f"{'Have it pushed there again by whoever has it' if digest else 'Correct the name'}, "
-            f"or {_ANOTHER}.",
-        )
-    if said(_NOT_FOR_US):
-        return (
-            "could not be pulled: there is none for the engine's kind of processor",
-            f"Run it on another machine, or {_ANOTHER}.",
-        )
-    if said(_NOT_TRUSTED):
-        return (
-            f"could not be pulled: the engine does not trust {registry}",
-            f"Put its certificate into /etc/docker/certs.d/{registry}/ca.crt, or name it under "
-            "insecure-registries in /etc/docker/daemon.json.",
-        )
-    if said(_FULL):
-        return (
-            "could not be pulled: the engine's disk is full",
-            "Free some space; `docker system df` says what the engine holds.",
-        )
+    registry, digest = registry_of(ref), ref.partition("@")[2]
+    login = "docker login" if registry == HUB else f"docker login {registry}"
+    reasons = (
+        _LOGIN_REFUSED if has_login else _LOGIN_MISSING,
+        *((_DIGEST_GONE,) if digest else ()),
+        *_OTHERS,
+    )
+    reason = next(r for r in reasons if any(sign in why.lower() for sign in r.signs))
+    found, remedy = (
+        text.format(registry=registry, digest=digest, login=login)
+        for text in (reason.found, reason.remedy)
+    )
     return (
-        "could not be pulled",
-        "Name one that is there with --base-image or REPRORUN_BASE_IMAGE (`docker images` lists "
-        "them); scripts/base-image of the reprorun repository makes one from Debian packages.",
+        f"the base image {ref} is not on the engine and {found}: {' '.join(why.split())}\n{remedy}"
     )

@@ -1,4 +1,4 @@
-"""The layers of an environment: its wheels, biggest first, then what is small, then the skeleton.
+"""The layers of an environment: its big wheels, biggest first, then all that is small.
 
 Each big wheel is a layer of its own and the order is by size, so that a small package that comes
 in leaves what was there as it was. What a layer holds follows from its wheels alone; its digest is
@@ -28,8 +28,9 @@ from reprorun.model import (
     RemoteFile,
 )
 
-BIG = 1 << 20  # bytes of a wheel that gets a layer of its own
+BIG = 4 << 20  # bytes of a wheel that gets a layer of its own; each costs the engine some time
 MOST_LAYERS = 60  # of wheels; engines allow about 125 in all
+_REST = "the virtual environment and the part of reprorun that runs inside"
 _OWN_PACKAGE = "reprorun/"  # from an index: the guest is the part of this very one
 
 
@@ -62,21 +63,31 @@ def _recipe() -> tuple[bytes, ...]:
 
 
 class WheelLayer:
-    """Some wheels, installed."""
+    """Some wheels, installed.
 
-    def __init__(self, packages: Sequence[Package], python_minor: str) -> None:
+    Args:
+        packages: whose wheels.
+        python_minor: X.Y of the Python that they are for.
+        beside: entries that come over those of the wheels.
+        title: what it holds, for people.
+    """
+
+    def __init__(
+        self,
+        packages: Sequence[Package],
+        python_minor: str,
+        beside: Sequence[tar.Entry] = (),
+        title: str | None = None,
+    ) -> None:
+        self.title = title or ", ".join(f"{package.name} {package.version}" for package in packages)
         self.packages = tuple(packages)
+        self._beside = beside
         self._layout = wheel.Layout(python_minor)
         self._paths: dict[str, str] = {}
         self._entries: list[tar.Entry] = []
         digests = (package.wheel.sha256 for package in self.packages)
-        self.note = files.digest_of("layer 1", python_minor, *_recipe(), *digests)
-
-    @property
-    def title(self) -> str:
-        """The packages, for people."""
-        names = [f"{package.name} {package.version}" for package in self.packages]
-        return ", ".join(names) if len(names) < 4 else f"{len(names)} small packages"
+        said = (part for entry in beside for part in (str(entry[:5]), entry.data))
+        self.note = files.digest_of("layer 2", python_minor, *_recipe(), *digests, "", *said)
 
     @property
     def wheels(self) -> tuple[RemoteFile, ...]:
@@ -101,12 +112,12 @@ class WheelLayer:
         Raises:
             DamagedWheel: one is not what it was.
         """
-        self._entries = tar.with_parents(
-            entry
-            for package in self.packages
-            for entry in wheel.wheel_entries(paths[package.wheel.sha256], self._layout)
-            if not entry.path.startswith(f"{self._layout.site_packages}/{_OWN_PACKAGE}")
-        )
+        found: list[tar.Entry] = []
+        for package in self.packages:
+            found += wheel.wheel_entries(paths[package.wheel.sha256], self._layout)
+        own = f"{self._layout.site_packages}/{_OWN_PACKAGE}"
+        found = [entry for entry in found if not entry.path.startswith(own)]
+        self._entries = tar.with_parents([*found, *self._beside])
 
     @property
     def size(self) -> int:
@@ -144,15 +155,19 @@ class PlainLayer:
         """Nothing has to be remembered."""
 
 
-def wheel_layers(lock: Lock, base: BaseImage) -> list[WheelLayer]:
-    """The layers that hold the packages of a lock, in their order."""
+def environment_layers(
+    lock: Lock, base: BaseImage, paths: tuple[str, ...] = ()
+) -> list[WheelLayer]:
+    """The layers of an environment, in their order.
+
+    Args:
+        lock: its packages.
+        base: the image that it is for.
+        paths: directories of the working tree to put on the search path for modules.
+    """
     sized = sorted(lock.packages, key=lambda package: (-(package.wheel.size or 0), package.name))
     big = [package for package in sized if (package.wheel.size or 0) >= BIG][:MOST_LAYERS]
     small = sorted((p for p in sized if p not in big), key=lambda package: package.name)
-    groups = [[package] for package in big] + ([small] if small else [])
-    return [WheelLayer(group, base.python_minor) for group in groups]
-
-
-def skeleton_layer(base: BaseImage, paths: tuple[str, ...]) -> PlainLayer:
-    """The layer that makes an environment of the packages."""
-    return PlainLayer("virtual environment", skeleton(base, paths))
+    layers = [WheelLayer([package], base.python_minor) for package in big]
+    title = ", ".join([*(f"{package.name} {package.version}" for package in small), _REST])
+    return [*layers, WheelLayer(small, base.python_minor, skeleton(base, paths), title)]

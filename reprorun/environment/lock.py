@@ -73,7 +73,8 @@ def make_lock(request: Request, build: Build, *, fresh: bool = False) -> Lock:
         return msgspec.structs.replace(known, source=request.source, cached=True)
     lock = _made(request, build)
     if NOT_ASKED not in lock.notes:
-        files.write(path, msgspec.json.encode(lock))
+        # an address in it may hold a login that a variable has put there
+        files.write(path, msgspec.json.encode(lock), private=True)
     return lock
 
 
@@ -257,7 +258,8 @@ def _pinned(request: Request, pinned: Sequence[Pinned]) -> Resolution:
     unknown = [c for c in candidates if not c.git and not _can_be_had(c)]
     if not unknown:
         return Resolution(candidates=tuple(candidates))
-    lines = tuple(f"{candidate.name}=={candidate.version}" for candidate in unknown)
+    allowed = {package.name: package for package in pinned}
+    lines = tuple(_line(allowed[candidate.name]) for candidate in unknown)
     asked = resolve(
         Wanted(lines=lines, exact=True, options=request.wanted.options),
         request.root,
@@ -266,9 +268,13 @@ def _pinned(request: Request, pinned: Sequence[Pinned]) -> Resolution:
         as_of=request.as_of,
         offline=request.offline,
     )
-    allowed = {package.name: package for package in pinned}
-    answers = {c.name: _checked(c, allowed[c.name], request) for c in asked.candidates}
+    answers = {candidate.name: candidate for candidate in asked.candidates}
     return Resolution(candidates=tuple(answers.get(c.name, c) for c in candidates))
+
+
+def _line(package: Pinned) -> str:
+    hashes = " ".join(f"--hash=sha256:{file.sha256}" for file in package.files)
+    return f"{package.name}=={package.version} {hashes}"
 
 
 def _chosen(package: Pinned, request: Request) -> Candidate:
@@ -292,17 +298,6 @@ def _chosen(package: Pinned, request: Request) -> Candidate:
 def _can_be_had(candidate: Candidate) -> bool:
     file = candidate.wheel or candidate.sdist
     return file is not None and (file.url is not None or cached(file) is not None)
-
-
-def _checked(candidate: Candidate, package: Pinned, request: Request) -> Candidate:
-    """The index's answer, if it is one of the files of the lock."""
-    file = candidate.wheel or candidate.sdist
-    if file is None or file.sha256 in {known.sha256 for known in package.files}:
-        return candidate
-    raise LockFailed(
-        f"{package.name} {package.version}: the index has {file.name} with sha256 {file.sha256}, "
-        f"which {request.source} does not list. One of the two was changed."
-    )
 
 
 def _import_roots(directories: Sequence[str], root: str) -> tuple[str, ...]:

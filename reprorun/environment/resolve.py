@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from reprorun.environment.tags import best_wheel
 from reprorun.environment.uv import UvFailed, for_image, run_uv
 from reprorun.environment.uv_settings import uv_settings
 from reprorun.environment.wheel import WheelMetadata
@@ -83,8 +84,7 @@ def resolve(
         command = _command(wanted, root, base, scratch, as_of)
         cwd = os.path.dirname(os.path.join(root, wanted.project)) if wanted.project else root
         printed, from_cache = _answer(command, built, scratch, cwd, offline)
-    resolution = _read(printed, cwd)
-    _check_hashes(wanted, resolution)
+    resolution = _read(printed, cwd, base, _allowed(wanted))
     return msgspec.structs.replace(resolution, from_cache=from_cache)
 
 
@@ -210,18 +210,20 @@ def _toml(value: Any) -> str:
 # ---------------------------------------------------------------- uv's answer
 
 
-def _read(printed: str, cwd: str) -> Resolution:
+def _read(printed: str, cwd: str, base: BaseImage, allowed: Mapping[str, set[str]]) -> Resolution:
     found = parse_toml(printed, "uv's answer")
     candidates, directories = [], []
     for package in found.get("packages", ()):
         if "directory" in package:
             directories.append(os.path.normpath(os.path.join(cwd, package["directory"]["path"])))
         else:
-            candidates.append(_candidate(package, cwd))
+            candidates.append(_candidate(package, cwd, base, allowed))
     return Resolution(candidates=tuple(candidates), directories=tuple(directories))
 
 
-def _candidate(package: dict[str, Any], cwd: str) -> Candidate:
+def _candidate(
+    package: dict[str, Any], cwd: str, base: BaseImage, allowed: Mapping[str, set[str]]
+) -> Candidate:
     name, version = normal_name(package["name"]), package.get("version", "")
     if "vcs" in package:
         return Candidate(name=name, version=version, git=_git(package["vcs"]))
@@ -230,9 +232,15 @@ def _candidate(package: dict[str, Any], cwd: str) -> Candidate:
         wheel = file if file.name.endswith(".whl") else None
         sdist = None if wheel else file
         return Candidate(name=name, version=version, address=file.url, wheel=wheel, sdist=sdist)
-    if package.get("wheels"):
-        return Candidate(name=name, version=version, wheel=_file(package["wheels"][0], cwd))
-    return Candidate(name=name, version=version, sdist=_file(package["sdist"], cwd))
+    wheels = [_file(found, cwd) for found in package.get("wheels", ())]
+    sdist = _file(package["sdist"], cwd) if "sdist" in package else None
+    wanted = allowed.get(name)
+    wheel = best_wheel([w for w in wheels if not wanted or w.sha256 in wanted], base)
+    if wheel:
+        return Candidate(name=name, version=version, wheel=wheel)
+    if sdist and (not wanted or sdist.sha256 in wanted):
+        return Candidate(name=name, version=version, sdist=sdist)
+    raise LockFailed(_no_file(name, version, [*wheels, *([sdist] if sdist else [])], base))
 
 
 def _git(found: dict[str, Any]) -> GitSource:
@@ -260,22 +268,22 @@ def _unquoted(url: str) -> str:
     return unquote(urlsplit(url).path)
 
 
-def _check_hashes(wanted: Wanted, resolution: Resolution) -> None:
-    """Where a line names hashes, the file must be one of those."""
-    allowed = {
-        normal_name(match[1]): {value.lower() for value in _HASH.findall(line)}
+def _allowed(wanted: Wanted) -> dict[str, set[str]]:
+    """name -> the hashes that its lines allow, where they name any."""
+    return {
+        normal_name(line): {value.lower() for value in _HASH.findall(line)}
         for line in wanted.lines
-        if "--hash" in line and (match := _NAME.match(line))
+        if "--hash" in line
     }
-    for candidate in resolution.candidates:
-        file = candidate.wheel or candidate.sdist
-        hashes = allowed.get(candidate.name)
-        if file and hashes and file.sha256 not in hashes:
-            raise LockFailed(
-                f"{candidate.name} {candidate.version}: the index has {file.name} with sha256 "
-                f"{file.sha256}, which is none of the {len(hashes)} that the lock allows. The lock "
-                "was edited or made for another platform, or the index serves another file."
-            )
+
+
+def _no_file(name: str, version: str, offered: list[RemoteFile], base: BaseImage) -> str:
+    files = ", ".join(f"{file.name} with sha256 {file.sha256}" for file in offered[:3])
+    return (
+        f"{name} {version}: the index has {files}; none of them is allowed by the hashes of the "
+        f"lock and fits Python {base.python_minor} on {base.machine} with {base.libc}. The lock "
+        "was edited or made for another platform, or the index serves another file."
+    )
 
 
 def normal_name(requirement: str) -> str:

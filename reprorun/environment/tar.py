@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from reprorun.environment.inflate import Archive
 from reprorun.errors import LockFailed
 
 EPOCH = 315532800  # 1980-01-01, the oldest time that a zip file can hold
@@ -117,7 +118,7 @@ def stream(entries: Iterable[Entry]) -> Iterator[bytes]:
 
 def _parts(entries: Iterable[Entry]) -> Iterator[bytes]:
     with ExitStack() as opened:
-        archives: dict[str, zipfile.ZipFile] = {}
+        archives: dict[str, Archive] = {}
         for entry in entries:
             yield _header(entry)
             if entry.archive:
@@ -149,20 +150,19 @@ def _padded(size: int) -> int:
     return size + -size % tarfile.BLOCKSIZE
 
 
-def _opened(path: str) -> zipfile.ZipFile:
+def _opened(path: str) -> Archive:
     try:
-        return zipfile.ZipFile(path)
+        return Archive(path)
     except DAMAGE as error:
         raise LockFailed(f"{os.path.basename(path)} can't be read: {error}") from error
 
 
-def _content(archive: zipfile.ZipFile, entry: Entry) -> Iterator[bytes]:
+def _content(archive: Archive, entry: Entry) -> Iterator[bytes]:
     left = entry.size
     try:
-        with archive.open(entry.member) as source:
-            while piece := source.read(_PIECE):
-                left -= len(piece)
-                yield piece
+        for piece in archive.pieces(entry.member):
+            left -= len(piece)
+            yield piece
     except DAMAGE as error:
         raise _damaged(entry, str(error)) from error
     if left:

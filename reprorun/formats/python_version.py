@@ -21,7 +21,8 @@ class Python(Value, frozen=True, kw_only=True):
 
     version: str | None = None  # X.Y
     required: str | None = None  # versions that will do, as PEP 440 spells them
-    source: str | None = None  # the file that says so
+    source: str | None = None  # the file that names the version, else the one for the rest
+    required_source: str | None = None  # the file that says which will do
     notes: tuple[str, ...] = ()
 
 
@@ -43,6 +44,7 @@ def find_python(root: str, directories: tuple[str, ...], found: Found | None) ->
         version=version,
         required=said,
         source=source or (says_so if said else None),
+        required_source=says_so if said else None,
         notes=notes,
     )
 

@@ -40,6 +40,7 @@ def find_requirements(code: Code, lock: str | None = None) -> Requirements:
         python=python.version,
         requires_python=python.required,
         python_source=python.source,
+        requires_python_source=python.required_source,
         system_packages=system_packages,
         notes=python.notes,
     )
@@ -83,6 +84,7 @@ def _from_imports(code: Code, python: Python, system_packages: str | None) -> Re
         python=python.version,
         requires_python=python.required,
         python_source=python.source,
+        requires_python_source=python.required_source,
         system_packages=system_packages,
         notes=(*found.notes, *python.notes),
     )

@@ -17,9 +17,9 @@ from typing import IO
 import msgspec
 
 from reprorun import files, render
-from reprorun.engine import Engine, Layer
+from reprorun.engine import Engine
 from reprorun.environment.fetch import fetch
-from reprorun.environment.layers import WheelLayer, skeleton_layer, wheel_layers
+from reprorun.environment.layers import WheelLayer, environment_layers
 from reprorun.environment.tar import EPOCH
 from reprorun.errors import RecordError
 from reprorun.model import (
@@ -76,10 +76,9 @@ def build_environment(
     report.step("environment", f"for Python {base.python}, {_count(lock)}")
     get = partial(fetch, offline=offline, progress=report.progress, indexes=indexes)
     lock = _with_sizes(lock, get)
-    packages = wheel_layers(lock, base)
-    held = 0 if rebuild else _held(engine, base, packages)
-    _open(packages[held:], get, report)
-    layers: list[Layer] = [*packages, skeleton_layer(base, paths)]
+    layers = environment_layers(lock, base, paths)
+    held = 0 if rebuild else _held(engine, base, layers)
+    _open(layers[held:], get, report)
     spec = ImageSpec(
         tag=plan.tag,
         parent=base.id,
@@ -94,8 +93,7 @@ def build_environment(
 
 def layer_titles(lock: Lock, base: BaseImage) -> tuple[str, ...]:
     """What each layer of an environment holds, for its Dockerfile."""
-    titles = [layer.title for layer in wheel_layers(lock, base)]
-    return (*titles, "the virtual environment, and the part of reprorun that runs inside")
+    return tuple(layer.title for layer in environment_layers(lock, base))
 
 
 def _existing(engine: Engine, tag: str, digest: str) -> Image | None:

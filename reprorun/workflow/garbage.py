@@ -15,13 +15,14 @@ import msgspec
 
 from reprorun import files, store
 from reprorun.engine import Engine
-from reprorun.environment.layers import wheel_layers
+from reprorun.environment.layers import environment_layers
 from reprorun.errors import EngineError, RecordError
-from reprorun.known import known_records
+from reprorun.known import known_records, stale_notes
 from reprorun.model import KIND_LABEL, Image, ListedContainer, Lock, Record, Value
 from reprorun.plan import ENVIRONMENT_REPOSITORY, TAG_LENGTH
 
 DAY = 86400  # seconds; what is younger than that in the scratch directory may be in use
+_PACKED = (".whl", ".gz", ".zip", ".bz2", ".xz", ".tgz")
 _BY_THEMSELVES = ("probe", "build")  # containers that belong to no run
 
 
@@ -115,7 +116,8 @@ def _needed(records: Iterable[Record]) -> Needed:
         if record.base_image:
             images.add(record.base_image.id)
             lock = Lock(packages=record.packages)
-            layers |= {layer.note for layer in wheel_layers(lock, record.base_image)}
+            made = environment_layers(lock, record.base_image, record.import_paths)
+            layers |= {layer.note for layer in made}
         if record.status == "finished":
             finished.add(record.id)
     return Needed(
@@ -184,6 +186,8 @@ def _in_cache(needed: Needed) -> Iterator[Garbage]:
     for path in _files("built"):
         if not _wheels_of_note(path) <= needed.wheels:
             yield _cached("built wheel", path)
+    for path in stale_notes():
+        yield _cached("note", path)
     for path in _files("scratch"):
         if time.time() - os.lstat(path).st_mtime > DAY:
             yield _cached("scratch", path)
@@ -191,16 +195,22 @@ def _in_cache(needed: Needed) -> Iterator[Garbage]:
 
 def _wheels(needed: Needed) -> Iterator[Garbage]:
     for shelf in _files("wheels"):
-        for place in sorted(os.listdir(shelf)) if os.path.isdir(shelf) else ():
-            if place not in needed.wheels:
-                path = os.path.join(shelf, place)
-                names = [n for n in os.listdir(path) if n.endswith((".whl", ".gz", ".zip", ".bz2"))]
-                yield _cached("wheel", path, names[0] if names else place)
+        for path in _listed(shelf):
+            if os.path.basename(path) not in needed.wheels:
+                names = [os.path.basename(name) for name in _listed(path)]
+                packed = [name for name in names if name.endswith(_PACKED)]
+                yield _cached("wheel", path, packed[0] if packed else os.path.basename(path))
+
+
+def _listed(directory: str) -> list[str]:
+    """What lies in a directory; nothing where it is none, or a link to one."""
+    if os.path.islink(directory) or not os.path.isdir(directory):
+        return []
+    return [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
 
 
 def _files(part: str) -> list[str]:
-    directory = files.cache_directory(part)
-    return [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
+    return _listed(files.cache_directory(part))
 
 
 def _wheels_of_lock(path: str) -> set[str]:

@@ -100,6 +100,7 @@ def _first_record(spec: RunSpec, sources: Sources, environment: Environment) -> 
         inputs=sources.inputs,
         requirements=sources.requirements.source,
         packages=tuple(_recorded(package) for package in environment.lock.packages),
+        import_paths=environment.paths,
         packages_resolved=environment.lock.resolved or None,
         python_source=python_source(spec, sources.requirements),
         environment_digest=f"sha256:{environment.digest}" if environment.digest else "",

@@ -34,7 +34,7 @@ def wanted_python(spec: RunSpec, requirements: Requirements) -> str:
         if _allows(requirements.requires_python, version):
             return version
     raise UsageError(
-        f"{requirements.python_source} wants Python {requirements.requires_python}; there are "
+        f"{_says_which(requirements)} wants Python {requirements.requires_python}; there are "
         f"images of {OFFERED[-1]} to {OFFERED[0]}. Change it, or name an image with --base-image."
     )
 
@@ -43,10 +43,14 @@ def python_source(spec: RunSpec, requirements: Requirements) -> str | None:
     """The file that decided on the Python, None where none did."""
     if spec.python or spec.same_python or spec.base_image or spec.dockerfile:
         return None
-    host_will_do = requirements.python is None and (
-        not requirements.requires_python or _allows(requirements.requires_python, host_python())
-    )
-    return None if host_will_do else requirements.python_source
+    if requirements.python:
+        return requirements.python_source
+    wanted = requirements.requires_python
+    return _says_which(requirements) if wanted and not _allows(wanted, host_python()) else None
+
+
+def _says_which(requirements: Requirements) -> str | None:
+    return requirements.requires_python_source or requirements.python_source
 
 
 def check_python(base: BaseImage, spec: RunSpec, requirements: Requirements) -> str | None:
@@ -78,7 +82,7 @@ def check_python(base: BaseImage, spec: RunSpec, requirements: Requirements) -> 
     wanted = requirements.requires_python
     if wanted and not _allows(wanted, base.python):
         raise UsageError(
-            f"{requirements.python_source} wants Python {wanted}, but the base image {base.ref} "
+            f"{_says_which(requirements)} wants Python {wanted}, but the base image {base.ref} "
             f"has {base.python}. Name another with --base-image, or change that file."
         )
     if requirements.python and found != requirements.python and not spec.python:

@@ -7,6 +7,7 @@ are built once: the tags derive from what they are built from.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -24,6 +25,8 @@ from reprorun.workflow.report import Reporter
 
 _LIST = ("dpkg-query", "-W", "-f", "${Package}=${Version}\\n")
 _TAG_LENGTH = 24
+_TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]|.", re.DOTALL)
+_TOKENS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 # ---------------------------------------------------------------- --file
@@ -106,11 +109,17 @@ class Ignored:
 
 def _pattern(text: str) -> re.Pattern[str]:
     """docker's patterns: `*` and `?` within a name, `**` across directories; all below counts."""
-    parts = []
-    for token in re.findall(r"\*\*/|\*\*|\*|\?|\[[^\]]*\]|.", text.strip().strip("/")):
-        known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-        parts.append(known.get(token) or (token if token.startswith("[") else re.escape(token)))
-    return re.compile("".join(parts) + "(?:/.*)?", re.DOTALL)
+    text = posixpath.normpath(text.strip()).strip("/")
+    parts = [_TOKENS.get(token) or _literal(token) for token in _TOKEN.findall(text)]
+    try:
+        return re.compile("".join(parts) + "(?:/.*)?", re.DOTALL)
+    except re.error:  # a range backwards, say: then it is meant as it stands
+        return re.compile(re.escape(text) + "(?:/.*)?")
+
+
+def _literal(token: str) -> str:
+    """A set of characters as it is, anything else as itself."""
+    return token if len(token) > 2 and token.startswith("[") else re.escape(token)
 
 
 def _state(code: Code, directory: str, name: str) -> Iterator[str]:
@@ -122,8 +131,13 @@ def _state(code: Code, directory: str, name: str) -> Iterator[str]:
 
 
 def _labelled(path: str, labels: dict[str, str]) -> str:
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is no Dockerfile: it is not UTF-8 text ({error.reason})."
+        ) from error
     words = " ".join(f'"{name}"="{value}"' for name, value in labels.items())
     return f"{text.rstrip()}\nLABEL {words}\n"
 
@@ -174,8 +188,9 @@ def add_system_packages(
             )
         report.step("base image", f"installing {', '.join(names)}")
         labels = {"reprorun": reprorun.__version__, KIND_LABEL: "system", DIGEST_LABEL: digest}
-        context = write_files(None, [], system_dockerfile(base.id, names, labels))
-        image = engine.build(context, tag, report.progress, network=True)
+        with engine.named(base.id) as name:
+            context = write_files(None, [], system_dockerfile(name, names, labels))
+            image = engine.build(context, tag, report.progress, network=True)
     installed = _installed(image, engine)
     found = describe_base(tag, image, engine)
     return msgspec.structs.replace(

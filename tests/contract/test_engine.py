@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
 import os
 import tarfile
 import threading
@@ -10,13 +12,14 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import msgspec
 import pytest
 
 from reprorun.engine import Engine
-from reprorun.errors import BuildFailed, EngineError, ImageMissing
-from reprorun.model import ContainerSpec, GpuRequest, Limits, Mount
+from reprorun.errors import BuildFailed, EngineError, ImageMissing, LockFailed
+from reprorun.model import ContainerSpec, GpuRequest, Image, ImageSpec, Limits, Mount
 
 from ..kit import BASE, Kit
 
@@ -95,14 +98,13 @@ def test_an_image_that_can_not_be_pulled_is_named(kit: Kit) -> None:
         kit.engine.pull("reprorun-test/no-such-image:1", print)
 
 
-def test_building_adds_layers_and_labels(kit: Kit) -> None:
+def test_a_users_dockerfile_is_built(kit: Kit) -> None:
     text = f'FROM {kit.base}\nADD a.tar /tmp/\nLABEL one="1" two="2 3"\n'
     lines: list[str] = []
     image = kit.engine.build(
         context(text, **{"a.tar": a_tar("x.txt", b"x")}), kit.tag("built"), lines.append
     )
-    parent = kit.engine.image(kit.base)
-    assert parent is not None
+    parent = base_of(kit)
     assert image.layers[: len(parent.layers)] == parent.layers
     assert len(image.layers) == len(parent.layers) + 1
     assert image.labels["one"] == "1"
@@ -111,23 +113,210 @@ def test_building_adds_layers_and_labels(kit: Kit) -> None:
     assert any("FROM" in line for line in lines)
 
 
-def test_the_same_content_gives_the_same_layers(kit: Kit) -> None:
-    text = f"FROM {kit.base}\nADD a.tar /tmp/\n"
-    tar = a_tar("x.txt", b"x")
-    first = kit.engine.build(context(text, **{"a.tar": tar}), kit.tag("first"), print)
-    again = kit.engine.build(context(text, **{"a.tar": tar}), kit.tag("again"), print)
-    other = kit.engine.build(
-        context(text, **{"a.tar": a_tar("x.txt", b"y")}), kit.tag("other"), print
-    )
-    assert first.layers == again.layers
-    assert first.layers != other.layers
-
-
 def test_a_build_that_fails_makes_no_image(kit: Kit) -> None:
     text = "FROM reprorun-test/no-such-image:1\nADD a.tar /tmp/\n"
     with pytest.raises(BuildFailed):
         kit.engine.build(context(text, **{"a.tar": a_tar("x", b"x")}), kit.tag("bad"), print)
     assert kit.engine.image(kit.tag("bad")) is None
+
+
+# ---------------------------------------------------------------- making images
+
+
+class ALayer:
+    """A layer in memory that counts how often it is read."""
+
+    def __init__(self, name: str, data: bytes, *, known: bool = False) -> None:
+        self.title = name
+        self._tar = a_tar(name, data)
+        self.size = len(self._tar)
+        self.digest = f"sha256:{hashlib.sha256(self._tar).hexdigest()}"
+        self.diff_id = self.digest if known else None
+        self.read = 0
+
+    def pieces(self) -> Iterator[bytes]:
+        self.read += 1
+        yield self._tar[:600]
+        yield self._tar[600:]
+
+    def made(self, diff_id: str) -> None:
+        self.diff_id = diff_id
+
+
+def base_of(kit: Kit) -> Image:
+    found = kit.engine.image(kit.base)
+    assert found is not None
+    return found
+
+
+def made(kit: Kit, name: str, *layers: ALayer, held: int = 0, **fields: Any) -> Image:
+    given = {"parent": base_of(kit).id, "dockerfile": dockerfile(kit, *layers), **fields}
+    return kit.engine.make(ImageSpec(tag=kit.tag(name), **given), layers, held, print)
+
+
+def dockerfile(kit: Kit, *layers: ALayer) -> str:
+    adds = "".join(f"ADD layer-{n:02d}.tar /\n" for n in range(1, len(layers) + 1))
+    return f"FROM {kit.base}\n{adds}"
+
+
+def test_an_image_of_layers_and_settings(kit: Kit) -> None:
+    one, two = ALayer("x.txt", b"1"), ALayer("y.txt", b"2" * 5000)
+    image = made(kit, "made", one, two, env={"SOME": "a b=c", "LANG": "C"}, labels={"one": "2 3"})
+    assert image.layers == (*base_of(kit).layers, one.digest, two.digest)
+    assert (one.diff_id, two.diff_id) == (one.digest, two.digest)
+    assert image.labels["one"] == "2 3"
+    assert {"SOME=a b=c", "LANG=C"} <= set(image.env)
+    theirs = {entry for entry in base_of(kit).env if not entry.startswith("LANG=")}
+    assert theirs <= set(image.env)
+    assert image.machine == base_of(kit).machine
+    assert kit.engine.image(kit.tag("made")) == image
+    assert (one.read, two.read) == (1, 1)
+
+
+def test_layers_that_are_held_are_not_read(kit: Kit) -> None:
+    one, two = ALayer("x.txt", b"1"), ALayer("y.txt", b"2")
+    first = made(kit, "first", one)
+    held, other = ALayer("x.txt", b"1", known=True), ALayer("y.txt", b"2")
+    both = made(kit, "both", held, other, held=1)
+    assert both.layers == (*first.layers, two.digest)
+    assert (held.read, other.read) == (0, 1)
+
+
+def test_settings_alone(kit: Kit) -> None:
+    one = ALayer("x.txt", b"1")
+    first = made(kit, "first", one)
+    again = made(kit, "again", ALayer("x.txt", b"1", known=True), held=1, labels={"new": "1"})
+    assert again.layers == first.layers
+    assert again.labels["new"] == "1"
+    assert again.id != first.id
+
+
+def test_the_same_makes_the_same_image(kit: Kit) -> None:
+    first = made(kit, "first", ALayer("x.txt", b"1"), env={"A": "1"}, labels={"b": "2"})
+    again = made(kit, "again", ALayer("x.txt", b"1"), env={"A": "1"}, labels={"b": "2"})
+    other = made(kit, "other", ALayer("x.txt", b"2"), env={"A": "1"}, labels={"b": "2"})
+    assert (first.id, first.layers) == (again.id, again.layers)
+    assert first.layers != other.layers
+
+
+def test_an_image_on_one_that_was_made(kit: Kit) -> None:
+    below = made(kit, "below", ALayer("x.txt", b"1"), env={"A": "1"}, labels={"low": "1"})
+    above = made(kit, "above", ALayer("y.txt", b"2"), parent=below.id, labels={"high": "1"})
+    assert above.layers[:-1] == below.layers
+    assert "A=1" in above.env
+    assert {"low": "1", "high": "1"}.items() <= above.labels.items()
+
+
+def test_large_layers_one_after_the_other(kit: Kit) -> None:
+    layers = [ALayer(f"{n}.bin", os.urandom(9 << 20)) for n in range(7)]
+    mark = uuid.uuid4().hex
+    image = made(kit, "large", *layers, labels={"mark": mark})
+    assert image.layers == (*base_of(kit).layers, *(layer.digest for layer in layers))
+    # steps on the way leave nothing
+    assert [one.tags for one in kit.engine.labelled_images(f"mark={mark}")] == [(kit.tag("large"),)]
+
+
+def test_what_was_made_runs(kit: Kit) -> None:
+    image = made(kit, "runs", ALayer("x.txt", b"1"), workdir="/tmp")
+    assert run(kit.engine, spec(kit, "echo hello", image=image.id)) == (0, b"hello\n", b"")
+
+
+def test_a_parent_that_is_not_there(kit: Kit) -> None:
+    with pytest.raises(BuildFailed):
+        made(kit, "bad", ALayer("x.txt", b"1"), parent="reprorun-test/no-such-image:1")
+    assert kit.engine.image(kit.tag("bad")) is None
+
+
+class Torn(ALayer):
+    """A layer whose content turns out to be damaged on the way."""
+
+    def pieces(self) -> Iterator[bytes]:
+        yield from itertools.islice(super().pieces(), 1)
+        raise LockFailed("six.whl is damaged")
+
+
+@pytest.mark.parametrize("whole", [0, 3])
+def test_a_layer_that_breaks_on_the_way_makes_no_image(kit: Kit, whole: int) -> None:
+    layers = [ALayer(f"{n}.bin", os.urandom(13 << 20)) for n in range(whole)]
+    mark = uuid.uuid4().hex
+    with pytest.raises(LockFailed, match=r"six\.whl is damaged"):
+        made(kit, "torn", *layers, Torn("x.txt", b"1" * 5000), labels={"mark": mark})
+    assert kit.engine.image(kit.tag("torn")) is None
+    left = kit.engine.labelled_images(f"mark={mark}")
+    for image in left:
+        kit.engine.remove_image(image.id)
+    assert left == ()
+    assert made(kit, "torn", ALayer("x.txt", b"1")).layers
+
+
+class Short(ALayer):
+    """A layer that has less than it says."""
+
+    def pieces(self) -> Iterator[bytes]:
+        yield from itertools.islice(super().pieces(), 1)
+
+
+def test_a_layer_that_is_shorter_than_it_says_makes_no_image(kit: Kit) -> None:
+    with pytest.raises(BuildFailed):
+        made(kit, "short", Short("x.txt", b"1" * 5000))
+    assert kit.engine.image(kit.tag("short")) is None
+
+
+# ---------------------------------------------------------------- listing and removing
+
+
+def test_images_are_found_by_label(kit: Kit) -> None:
+    mark = uuid.uuid4().hex
+    one = made(kit, "one", ALayer("x.txt", b"1"), labels={"mark": mark, "kind": "a"})
+    two = made(kit, "two", ALayer("x.txt", b"2"), labels={"mark": mark, "kind": "b"})
+    found = kit.engine.labelled_images(f"mark={mark}")
+    assert {image.id for image in found} == {one.id, two.id}
+    assert {tag for image in found for tag in image.tags} == {kit.tag("one"), kit.tag("two")}
+    assert {one.id, two.id} <= {image.id for image in kit.engine.labelled_images("mark")}
+    assert kit.engine.labelled_images("mark=other") == ()
+
+
+def test_an_image_goes_with_its_last_name(kit: Kit) -> None:
+    one = made(kit, "one", ALayer("x.txt", b"1"))
+    two = made(kit, "two", ALayer("x.txt", b"1"))
+    assert one.id == two.id
+    kit.engine.remove_image(kit.tag("one"))
+    assert kit.engine.image(kit.tag("one")) is None
+    assert kit.engine.image(two.id) is not None
+    kit.engine.remove_image(kit.tag("two"))
+    assert kit.engine.image(two.id) is None
+    kit.engine.remove_image(kit.tag("two"))  # again: nothing happens
+    kit.engine.remove_image(two.id)
+    assert kit.engine.image(kit.base) is not None
+
+
+def test_an_image_that_a_container_uses_is_not_removed(kit: Kit) -> None:
+    image = made(kit, "used", ALayer("x.txt", b"1"))
+    container = kit.engine.create(spec(kit, "exit 0", image=image.id))
+    with pytest.raises(EngineError):
+        kit.engine.remove_image(image.id)
+    assert kit.engine.image(image.id) is not None
+    kit.engine.remove(container)
+    kit.engine.remove_image(image.id)
+    assert kit.engine.image(image.id) is None
+
+
+def test_containers_are_found_by_label(kit: Kit) -> None:
+    mark = uuid.uuid4().hex
+    labels = {"reprorun": "test", "mark": mark}
+    ended = spec(kit, "exit 0", labels=labels)
+    runs = spec(kit, "sleep 60", labels=labels)
+    for wanted in (ended, runs):
+        kit.engine.start(kit.engine.create(wanted))
+    found = {one.name: one for one in kit.engine.labelled_containers(f"mark={mark}")}
+    assert set(found) == {ended.name, runs.name}
+    kit.engine.wait(found[ended.name].id)
+    found = {one.name: one for one in kit.engine.labelled_containers(f"mark={mark}")}
+    assert (found[ended.name].running, found[runs.name].running) == (False, True)
+    assert found[runs.name].labels["mark"] == mark
+    for one in found.values():
+        kit.engine.remove(one.id)
+    assert kit.engine.labelled_containers(f"mark={mark}") == ()
 
 
 # ---------------------------------------------------------------- running

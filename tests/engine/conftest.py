@@ -56,6 +56,7 @@ def _clean_variables(cache: Path) -> dict[str, str]:
         **env,
         "GIT_CONFIG_NOSYSTEM": "1",
         "XDG_CACHE_HOME": str(cache),
+        "XDG_STATE_HOME": str(cache / "state"),
     }
 
 
@@ -129,9 +130,10 @@ def user_bench(session: Session) -> Iterator[Bench]:
         place.chmod(0o755)
         made = _bench(session, place)
         made.user = user
-        for name in ("home", "cache"):
+        homes = {"HOME": "home", "XDG_CACHE_HOME": "cache", "XDG_STATE_HOME": "state"}
+        for variable, name in homes.items():
             (place / name).mkdir()
-        made.env.update(HOME=str(place / "home"), XDG_CACHE_HOME=str(place / "cache"))
+            made.env[variable] = str(place / name)
         chown_all(place, user)
         yield made
         _keep_identities(session, place)

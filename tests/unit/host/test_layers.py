@@ -24,8 +24,7 @@ from reprorun.environment.layers import (
     PlainLayer,
     WheelLayer,
     environment_digest,
-    skeleton_layer,
-    wheel_layers,
+    environment_layers,
 )
 from reprorun.environment.skeleton import guest_files
 from reprorun.errors import LockFailed
@@ -35,6 +34,7 @@ from tests.packages import make_wheel
 from .test_tar import contents, members
 from .values import BASE
 
+REST = "the virtual environment and the part of reprorun that runs inside"
 SITE = "opt/reprorun/lib/python3.11/site-packages"
 
 
@@ -51,11 +51,11 @@ def lock(*packages: Package, **fields: Any) -> Lock:
 
 
 def titles(*packages: Package) -> list[str]:
-    return [layer.title for layer in wheel_layers(lock(*packages), BASE)]
+    return [layer.title for layer in environment_layers(lock(*packages), BASE)]
 
 
 def notes(*packages: Package) -> list[str]:
-    return [layer.note for layer in wheel_layers(lock(*packages), BASE)]
+    return [layer.note for layer in environment_layers(lock(*packages), BASE)]
 
 
 def real(directory: Path, *given: Any, **fields: Any) -> tuple[Package, dict[str, str]]:
@@ -83,12 +83,14 @@ LARGE = [package("torch", 90 * BIG), package("numpy", 15 * BIG), package("scipy"
 
 def test_big_wheels_are_layers_of_their_own_the_biggest_first() -> None:
     small = [package("six"), package("idna")]
-    assert titles(*LARGE, *small) == ["torch 1.0", "scipy 1.0", "numpy 1.0", "idna 1.0, six 1.0"]
+    assert titles(*LARGE, *small) == [
+        "torch 1.0", "scipy 1.0", "numpy 1.0", f"idna 1.0, six 1.0, {REST}",
+    ]  # fmt: skip
 
 
 def test_what_is_just_big_and_what_is_not() -> None:
-    assert titles(package("a", BIG), package("b", BIG - 1)) == ["a 1.0", "b 1.0"]
-    assert titles(package("a", BIG - 1), package("b", BIG - 1)) == ["a 1.0, b 1.0"]
+    assert titles(package("a", BIG), package("b", BIG - 1)) == ["a 1.0", f"b 1.0, {REST}"]
+    assert titles(package("a", BIG - 1), package("b", BIG - 1)) == [f"a 1.0, b 1.0, {REST}"]
 
 
 def test_the_order_of_the_lock_does_not_show() -> None:
@@ -99,21 +101,17 @@ def test_the_order_of_the_lock_does_not_show() -> None:
         assert notes(*packages) == wanted
 
 
-def test_many_small_ones_are_counted() -> None:
-    assert titles(*(package(f"p{n}") for n in range(7))) == ["7 small packages"]
-
-
-def test_no_packages_no_layers() -> None:
-    assert wheel_layers(Lock(), BASE) == []
+def test_without_packages_there_is_the_virtual_environment() -> None:
+    assert titles() == [REST]
 
 
 def test_a_size_that_is_unknown_is_small() -> None:
-    assert titles(package("a", None), package("b", 2 * BIG)) == ["b 1.0", "a 1.0"]
+    assert titles(package("a", None), package("b", 2 * BIG)) == ["b 1.0", f"a 1.0, {REST}"]
 
 
 def test_there_are_never_more_layers_than_engines_take() -> None:
     packages = [package(f"p{n:03d}", BIG + n) for n in range(200)]
-    found = wheel_layers(lock(*packages), BASE)
+    found = environment_layers(lock(*packages), BASE)
     assert len(found) == MOST_LAYERS + 1
     assert sorted(p.name for layer in found for p in layer.packages) == [p.name for p in packages]
 
@@ -132,12 +130,15 @@ def test_another_version_of_a_big_one_leaves_those_before_it() -> None:
 
 def test_another_python_has_other_layers() -> None:
     other = msgspec.structs.replace(BASE, python="3.12.1")
-    assert [layer.note for layer in wheel_layers(lock(*LARGE), other)] != notes(*LARGE)
+    found = [layer.note for layer in environment_layers(lock(*LARGE), other)]
+    assert not set(found) & set(notes(*LARGE))
 
 
 def test_a_patch_release_and_another_base_have_the_same() -> None:
     other = msgspec.structs.replace(BASE, python="3.11.9", id="x", digest="y", executable="/z")
-    assert [layer.note for layer in wheel_layers(lock(*LARGE), other)] == notes(*LARGE)
+    *big, last = environment_layers(lock(*LARGE), other)
+    assert [layer.note for layer in big] == notes(*LARGE)[:-1]
+    assert last.note != notes(*LARGE)[-1]  # it says where Python is
 
 
 # ---------------------------------------------------------------- tars
@@ -274,11 +275,8 @@ def test_the_size_that_a_lock_says_does_not_matter_to_the_layers_of_an_image() -
 
 
 def skeleton(paths: tuple[str, ...] = (), **base: Any) -> bytes:
-    layer = skeleton_layer(msgspec.structs.replace(BASE, **base), paths)
-    data = b"".join(layer.pieces())
-    assert layer.size == len(data)
-    assert layer.diff_id == f"sha256:{hashlib.sha256(data).hexdigest()}"
-    return data
+    (layer,) = environment_layers(Lock(), msgspec.structs.replace(BASE, **base), paths)
+    return tar_of(layer, {})
 
 
 def test_the_virtual_environment() -> None:
@@ -323,7 +321,7 @@ def test_a_plain_layer_is_its_entries() -> None:
     layer.made("sha256:whatever")
 
 
-# what the environment needs wins over what a wheel brings: its layer comes last
+# what the environment needs wins over what a wheel brings: it comes last
 
 HOSTILE = {
     "data/bin/python": b"evil",
@@ -339,11 +337,47 @@ def test_what_the_environment_needs_wins(tmp_path: Path) -> None:
     made, paths = real(tmp_path, "tool", "1.0", data=HOSTILE)
     below = members(tar_of(WheelLayer([made], "3.11"), paths))
     above = members(skeleton(("src",)))
+    (layer,) = environment_layers(Lock(packages=(made,)), BASE, ("src",))
+    together = contents(tar_of(layer, paths))
+    assert b"evil" not in together.values()
+    assert {
+        name: data for name, data in together.items() if name in contents(skeleton(("src",)))
+    } == (contents(skeleton(("src",))))
     evil = {os.path.normpath(f"opt/reprorun/{n}") for n in ("bin/python", "pyvenv.cfg")}
     assert evil <= set(below)
     for name, member in below.items():
         if member.isreg() and not name.startswith((f"{SITE}/tool", f"{SITE}/tool.py")):
             assert name in above, name
+
+
+def test_what_the_environment_needs_wins_over_a_big_wheel_too(tmp_path: Path) -> None:
+    made, paths = real(tmp_path, "tool", "1.0", data=HOSTILE)
+    made = msgspec.structs.replace(made, wheel=msgspec.structs.replace(made.wheel, size=2 * BIG))
+    below, above = environment_layers(lock(made), BASE, ("src",))
+    evil = {name for name, data in contents(tar_of(below, paths)).items() if data == b"evil"}
+    assert evil
+    assert evil <= set(members(tar_of(above, {})))
+
+
+@pytest.mark.parametrize("name", ["bin", "lib", "lib/python3.11", "lib/python3.11/site-packages"])
+def test_a_file_where_a_directory_has_to_be(name: str, tmp_path: Path) -> None:
+    made, paths = real(tmp_path, "tool", "1.0", data={f"data/{name}": b"evil"})
+    (layer,) = environment_layers(lock(made), BASE)
+    found = members(tar_of(layer, paths))
+    assert found[f"opt/reprorun/{name}"].isdir()
+    assert found["opt/reprorun/bin/python"].issym()
+
+
+def test_another_place_of_python_and_of_modules_changes_the_last_alone() -> None:
+    packages = lock(*LARGE, package("six"))
+    before = environment_layers(packages, BASE)
+    elsewhere = msgspec.structs.replace(BASE, executable="/usr/local/bin/python3.11")
+    for after in (
+        environment_layers(packages, elsewhere),
+        environment_layers(packages, BASE, ("x",)),
+    ):
+        same = [a.note == b.note for a, b in zip(before, after, strict=True)]
+        assert same == [True, True, True, False]
 
 
 # ---------------------------------------------------------------- the guest

@@ -479,12 +479,11 @@ def test_the_index_has_another_file_than_the_lock(index: Index) -> None:
     other = RemoteFile(name=name, sha256="0" * 64)
     text = refusal(wanted=pinned(Pinned(name="six", version="1.0", files=(other,))))
     assert "six 1.0: the index has six-1.0-py3-none-any.whl with sha256" in text
-    assert "requirements.txt does not list" in text
+    assert "none of them is allowed by the hashes" in text
 
 
 def test_the_index_has_not_what_the_lock_names(index: Index) -> None:
-    name, data = make_wheel("six", "1.0")
-    gone = RemoteFile(name=name, sha256="0" * 64)
+    gone = RemoteFile(name="six-1.0-py3-none-any.whl", sha256="0" * 64)
     assert "six" in refusal(wanted=pinned(Pinned(name="six", version="1.0", files=(gone,))))
 
 
@@ -548,9 +547,14 @@ def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
 
 def everywhere(found: Lock) -> str:
     """The lock in every form in which it is kept."""
+    return "\n".join([str(found), shared(found)])
+
+
+def shared(found: Lock) -> str:
+    """What others may see of it: its text, and what the cache lets them read."""
     place = Path(files.cache_directory("locks"))
-    kept = [path.read_text() + path.name for path in place.iterdir()]
-    return "\n".join([str(found), lock_text(found), *kept])
+    open_to_others = [path for path in place.iterdir() if path.stat().st_mode & 0o077]
+    return "\n".join([lock_text(found), *(p.read_text() + p.name for p in open_to_others)])
 
 
 def test_the_login_of_an_index_is_in_no_lock(guarded: Index) -> None:
@@ -563,7 +567,7 @@ def test_the_login_of_an_index_is_in_no_lock(guarded: Index) -> None:
     assert len(fetch(wheels, offline=False, progress=print)) == 2  # and yet it can be fetched
 
 
-def test_the_login_of_an_address_is_in_no_lock(guarded: Index) -> None:
+def test_the_login_of_an_address_is_nothing_that_others_see(guarded: Index) -> None:
     six = guarded.add(*make_wheel("six", "1.0"))
     tool = guarded.add(*make_sdist("tool", "1.0"))
     lines = [
@@ -572,14 +576,14 @@ def test_the_login_of_an_address_is_in_no_lock(guarded: Index) -> None:
     ]
     found = lock(*lines, build=Builder(make_wheel("tool", "1.0")))
     assert versions(found) == ["six==1.0", "tool==1.0"]
-    assert "s3cret" not in everywhere(found)
+    assert "s3cret" not in shared(found)
 
 
-def test_the_login_of_a_lock_files_address_is_in_no_lock(guarded: Index) -> None:
+def test_the_login_of_a_lock_files_address_is_nothing_that_others_see(guarded: Index) -> None:
     six = guarded.add(*make_wheel("six", "1.0"))
     file = msgspec.structs.replace(six.remote, url=six.url.replace("://", "://user:s3cret@"))
     found = lock(wanted=pinned(Pinned(name="six", version="1.0", files=(file,))))
-    assert "s3cret" not in everywhere(found)
+    assert "s3cret" not in shared(found)
 
 
 def test_the_login_of_a_repository_is_in_no_lock(index: Index) -> None:

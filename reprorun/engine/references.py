@@ -1,0 +1,31 @@
+"""References to images: the registry and the repository in `HOST/NAME:TAG@sha256:...`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+HUB = "docker" + ".io"
+
+
+def registry_of(ref: str) -> str:
+    """The registry of an image, by the name that docker's store of logins has for it."""
+    first, slash, _ = ref.partition("/")
+    named = slash and (any(mark in first for mark in ".:") or first == "localhost")
+    return first if named else HUB
+
+
+def own_first(digests: Iterable[str], ref: str) -> tuple[str, ...]:
+    """The repository digests of an image: the one that `ref` is, then its repository's, the others.
+
+    An image that was pushed to a second registry has a digest of each.
+    """
+    repository = _repository(ref)
+    return tuple(sorted(digests, key=lambda each: (each != ref, _repository(each) != repository)))
+
+
+def _repository(ref: str) -> str:
+    """The name without tag and digest, the short way where it is on Docker Hub."""
+    name = ref.partition("@")[0]
+    if ":" in name.rpartition("/")[2]:
+        name = name.rpartition(":")[0]
+    return name.removeprefix(f"{HUB}/").removeprefix("library/")
