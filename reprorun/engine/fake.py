@@ -182,6 +182,10 @@ class FakeEngine:
         )
 
     def remove_image(self, ref: str) -> None:
+        image = self.image(ref)
+        users = [c for c in self.containers.values() if self.image(c.process.spec.image) == image]
+        if image and users and sum(other == image for other in self.images.values()) == 1:
+            raise EngineError(f"the engine refused: conflict: a container uses {ref}")
         self.images = {
             tag: image for tag, image in self.images.items() if ref not in (tag, image.id)
         }
@@ -200,6 +204,7 @@ class FakeEngine:
             if len(data) != layer.size:
                 raise BuildFailed(f"{layer.title}: {len(data)} bytes came, {layer.size} were said")
             own.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
+            layer.made(own[-1])
             self._layers[own[-1]] = frozenset(f"/{name}" for name in _unpack(data))
             inside |= self._layers[own[-1]]
         env = dict(entry.partition("=")[::2] for entry in parent.env)

@@ -47,18 +47,18 @@ def load(
     below = [*parent["RootFS"]["Layers"], *(str(layer.diff_id) for layer in layers[:held])]
     *parts, last = _parts(layers[held:])
     steps: list[Future[str]] = []
-    with ThreadPoolExecutor(2) as pool:
-        for part in parts:
-            _tell(part, progress)
-            sending = _Sending(client, spec, [], steps[-1] if steps else None)
-            steps.append(pool.submit(sending.run, parent, part, below))
-            below = sending.digests.result()
-        _tell(last, progress)
-        sending = _Sending(client, spec, [spec.tag], steps[-1] if steps else None)
-        sending.run(parent, last, below)
-    for step in steps:
-        with suppress(APIError):  # another run may use it this very moment; `reprorun gc` finds it
-            client.remove_image(step.result())
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            for part in parts:
+                _tell(part, progress)
+                sending = _Sending(client, spec, [], steps[-1] if steps else None)
+                steps.append(pool.submit(sending.run, parent, part, below))
+                below = sending.digests.result()
+            _tell(last, progress)
+            sending = _Sending(client, spec, [spec.tag], steps[-1] if steps else None)
+            sending.run(parent, last, below)
+    finally:
+        _forget(client, steps)
 
 
 def _parts(layers: Sequence[Layer]) -> list[list[Layer]]:
@@ -69,6 +69,14 @@ def _parts(layers: Sequence[Layer]) -> list[list[Layer]]:
             parts.append([])
         parts[-1].append(layer)
     return parts
+
+
+def _forget(client: APIClient, steps: Sequence[Future[str]]) -> None:
+    """Remove the images on the way. Where another run uses one this moment, `reprorun gc` will."""
+    for step in steps:
+        if step.exception() is None:
+            with suppress(APIError):
+                client.remove_image(step.result())
 
 
 def _tell(layers: Sequence[Layer], progress: Progress) -> None:

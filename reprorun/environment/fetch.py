@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from reprorun.model import RemoteFile
 if TYPE_CHECKING:
     from reprorun.environment.download import Downloader
 
-__all__ = ["cached", "fetch", "keep"]
+__all__ = ["cached", "fetch", "fetch_whole", "keep"]
 
 AT_ONCE = 4  # downloads
 INTERVAL = 0.5  # seconds between two lines about one file
@@ -54,6 +55,30 @@ def fetch(
     if missing:
         found |= _bring(missing, configured(indexes), progress)
     return found
+
+
+def fetch_whole(
+    wanted: Sequence[RemoteFile],
+    *,
+    offline: bool,
+    progress: Callable[[str], None],
+    note: Callable[[str], None],
+    indexes: Sequence[str] = (),
+) -> dict[str, str]:
+    """Bring files into the cache, and look at those that were there: they may have been damaged.
+
+    What is not what it was when it came is fetched anew, and `note` is told. Everything else is
+    as with `fetch`.
+    """
+    paths = fetch(wanted, offline=offline, progress=progress, indexes=indexes)
+    damaged = [file for file in wanted if files.sha256_of(paths[file.sha256]) != file.sha256]
+    for file in damaged:
+        note(f"{file.name} in the cache is not what it was when it came: fetched anew")
+        with suppress(FileNotFoundError):
+            os.unlink(paths[file.sha256])
+    if damaged:
+        paths.update(fetch(damaged, offline=offline, progress=progress, indexes=indexes))
+    return paths
 
 
 def keep(name: str, source: str | bytes) -> tuple[str, str]:

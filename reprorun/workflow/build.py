@@ -10,18 +10,18 @@ import lzma
 import os
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import IO
 
 import msgspec
 
-from reprorun import files, render
+from reprorun import render
 from reprorun.engine import Engine
-from reprorun.environment.fetch import fetch
+from reprorun.environment.fetch import fetch_whole
 from reprorun.environment.layers import WheelLayer, environment_layers
 from reprorun.environment.tar import EPOCH
-from reprorun.errors import RecordError
+from reprorun.errors import RecordError, UsageError
 from reprorun.model import (
     DIGEST_LABEL,
     ENTRYPOINT,
@@ -74,11 +74,17 @@ def build_environment(
         return found
     base = plan.base
     report.step("environment", f"for Python {base.python}, {_count(lock)}")
-    get = partial(fetch, offline=offline, progress=report.progress, indexes=indexes)
+    get = partial(
+        fetch_whole,
+        offline=offline,
+        progress=report.progress,
+        note=report.note,
+        indexes=indexes,
+    )
     lock = _with_sizes(lock, get)
     layers = environment_layers(lock, base, paths)
     held = 0 if rebuild else _held(engine, base, layers)
-    _open(layers[held:], get, report)
+    _open(layers[held:], get)
     spec = ImageSpec(
         tag=plan.tag,
         parent=base.id,
@@ -138,22 +144,11 @@ def _held(engine: Engine, base: BaseImage, layers: Sequence[WheelLayer]) -> int:
     return most
 
 
-def _open(layers: Sequence[WheelLayer], get: Get, report: Reporter) -> None:
+def _open(layers: Sequence[WheelLayer], get: Get) -> None:
     """Have the wheels of the layers that are to be made, each verified."""
-    wanted = [file for layer in layers for file in layer.wheels]
-    paths = get(wanted)
-    damaged = [file for file in wanted if files.sha256_of(paths[file.sha256]) != file.sha256]
-    if damaged:
-        _discard(damaged, paths, report)
-        paths.update(get(damaged))
+    paths = get([file for layer in layers for file in layer.wheels])
     for layer in layers:
         layer.open(paths)
-
-
-def _discard(damaged: Iterable[RemoteFile], paths: dict[str, str], report: Reporter) -> None:
-    for file in damaged:
-        report.note(f"{file.name} in the cache is not what it was when it came: fetched anew")
-        os.unlink(paths[file.sha256])
 
 
 # ---------------------------------------------------------------- the code
@@ -223,6 +218,7 @@ def _write_code(archive: str, directories: tuple[str, ...], out: IO[bytes]) -> N
         target.addfile(top)
         seen = {top.name}
         for member in source:
+            _refuse_whiteout(member.name)
             member.name = _below(member.name)
             if member.islnk():
                 member.linkname = _below(member.linkname)
@@ -233,6 +229,12 @@ def _write_code(archive: str, directories: tuple[str, ...], out: IO[bytes]) -> N
         for directory in directories:
             if _below(directory) not in seen:
                 target.addfile(_directory(directory))
+
+
+def _refuse_whiteout(name: str) -> None:
+    """To engines a file of such a name in a layer means that another one is removed."""
+    if any(part.startswith(".wh.") for part in name.split("/")):
+        raise UsageError(f"{name!r}: engines can't keep a name that begins with .wh. Rename it.")
 
 
 def _below(name: str) -> str:

@@ -17,7 +17,7 @@ import reprorun
 from reprorun import files
 from reprorun.engine import Engine
 from reprorun.environment.credentials import strip
-from reprorun.environment.fetch import cached, fetch, keep
+from reprorun.environment.fetch import cached, fetch_whole, keep
 from reprorun.environment.layers import PlainLayer, environment_digest
 from reprorun.environment.lock import Built, Request, make_lock
 from reprorun.environment.resolve import Candidate, normal_name
@@ -115,7 +115,12 @@ class WheelBuilder:
         if candidate.git:
             return from_git(candidate.git, offline=self._offline)
         assert candidate.sdist is not None
-        paths = fetch([candidate.sdist], offline=self._offline, progress=self._report.progress)
+        paths = fetch_whole(
+            [candidate.sdist],
+            offline=self._offline,
+            progress=self._report.progress,
+            note=self._report.note,
+        )
         return from_distribution(paths[candidate.sdist.sha256])
 
     def _lock(self, requires: tuple[str, ...]) -> Lock:
@@ -163,7 +168,8 @@ class WheelBuilder:
         self, action: str, tree: SourceTree, lock: Lock, candidate: Candidate
     ) -> dict[str, bytes]:
         """Run an action of `reprorun.experiment.build_wheel`; returns the files that it made."""
-        image = self._image(tree, lock, candidate)
+        tag = f"reprorun/build:{os.urandom(8).hex()}"  # the image may be another run's as well
+        image = self._image(tag, tree, lock, candidate)
         module = ("-m", "reprorun.experiment.build_wheel", action, tree.directory, OUTPUT)
         name = f"reprorun-build-{os.urandom(6).hex()}"
         spec = ContainerSpec(
@@ -188,7 +194,7 @@ class WheelBuilder:
             return _unpacked(b"".join(self._engine.copy_out(container, OUTPUT)))
         finally:
             self._engine.remove(container)
-            self._engine.remove_image(image.id)
+            self._engine.remove_image(tag)
 
     def _listen(self, pieces: object) -> list[str]:
         lines: list[str] = []
@@ -201,14 +207,14 @@ class WheelBuilder:
             del lines[:-LINES_SHOWN]
         return [*lines, rest.decode(errors="replace")] if rest else lines
 
-    def _image(self, tree: SourceTree, lock: Lock, candidate: Candidate) -> Image:
+    def _image(self, tag: str, tree: SourceTree, lock: Lock, candidate: Candidate) -> Image:
         """What the build needs, and the source."""
         version = reprorun.__version__
         digest = environment_digest(self._base, lock, ())
         plan = plan_environment(version, self._base, digest, layer_titles(lock, self._base))
         below = build_environment(plan, lock, (), self._engine, self._report, offline=self._offline)
         spec = ImageSpec(
-            tag=f"reprorun/build:{os.urandom(8).hex()}",
+            tag=tag,
             parent=below.id,
             labels={"reprorun": version, KIND_LABEL: "build"},
             dockerfile=f"FROM {plan.tag}\nADD layer-01.tar /\n",
@@ -237,6 +243,10 @@ class WheelBuilder:
             raise BuildFailed(
                 f"building {_title(candidate)} gave a wheel of {metadata.name!r} instead."
             )
+        if not _is_version(metadata.version, candidate):
+            raise BuildFailed(
+                f"building {_title(candidate)} gave a wheel of version {metadata.version} instead."
+            )
         wheel = RemoteFile(name=name, sha256=sha256, size=len(content))
         built_with = tuple(f"{package.name}=={package.version}" for package in lock.packages)
         files.write(note, msgspec.json.encode(_Note(wheel=wheel, built_with=built_with)))
@@ -253,6 +263,18 @@ def _recall(note: str) -> Built | None:
     if path is None:
         return None
     return Built(wheel=known.wheel, metadata=read_metadata(path), built_with=known.built_with)
+
+
+def _is_version(found: str, candidate: Candidate) -> bool:
+    """Whether a wheel is of the version that was chosen; what has an address may have any."""
+    from packaging.version import InvalidVersion, Version
+
+    if candidate.git or candidate.address:
+        return True
+    try:
+        return Version(found) == Version(candidate.version)
+    except InvalidVersion:
+        return found == candidate.version
 
 
 def _title(candidate: Candidate) -> str:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,10 +17,12 @@ from typing import Any, NamedTuple
 import docker
 import pytest
 
+from reprorun.engine.context import write_files
 from reprorun.engine.docker_values import info_of
+from reprorun.errors import UsageError
 
 from ..index import Index, make_wheel
-from ..kit import BASE
+from ..kit import BASE, Kit
 from .bench import REPRORUN, Bench, Done, client, engine_address
 from .daemon import hand_over, own_daemon
 
@@ -330,6 +333,23 @@ def test_a_build_with_buildx_that_fails(bench: Bench, buildx: dict[str, str]) ->
     assert "exit code: 3" in message.splitlines()[0]
     assert "last words" in message
     assert list(done.log_dir.iterdir()) == []
+
+
+def test_a_context_that_breaks_on_the_way_makes_no_image(
+    buildx: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pieces() -> Iterator[bytes]:
+        *first, _ = write_files(None, [], f"FROM {BASE}\nLABEL a=b\n")
+        yield from first  # all but the end
+        raise UsageError("a file changed while it was read")
+
+    monkeypatch.setenv("DOCKER_CONFIG", buildx["DOCKER_CONFIG"])
+    before = threading.active_count()
+    with Kit.of("docker") as kit:
+        with pytest.raises(UsageError, match="changed while it was read"):
+            kit.engine.build(pieces(), kit.tag("broken"), lambda line: None)
+        assert kit.engine.image(kit.tag("broken")) is None
+    assert threading.active_count() == before
 
 
 def test_buildx_without_a_home_to_write_to(

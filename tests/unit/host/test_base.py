@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from reprorun import files
@@ -94,6 +95,20 @@ def test_a_python_that_will_not_do(said: Any, code: int, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         find(fake)
     assert fake.containers == {}
+
+
+@pytest.mark.parametrize(
+    ("machine", "message"),
+    [
+        ("arm64", "is for aarch64 processors, but the engine runs on x86_64"),
+        ("amd64", "has no usable Python"),
+    ],
+)
+def test_an_image_for_another_processor(machine: str, message: str) -> None:
+    fake = engine("exec /bin/sh: exec format error", 1)
+    fake.images["base:1"] = msgspec.structs.replace(FAKE_BASE, machine=machine)
+    with pytest.raises(UsageError, match=message):
+        find(fake)
 
 
 def test_what_was_asked_for_must_be_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
