@@ -13,11 +13,12 @@ It needs a running engine, a network to warm the caches, and a base image with P
 (REPRORUN_BASE_IMAGE, or the default one). It runs the `reprorun` and the `uv` of the Python that
 runs it. All that it makes carries a label and is removed at the end.
 
-How it is fair: nobody uses the network once the measuring begins. pip finds its wheels in a local
-directory, which is quicker for it than its own cache, as that asks the index all the same; uv and
-reprorun resolve from uv's cache. The classic builder has no cache mounts, so the caches of pip and
-uv lie in the images that their Dockerfiles begin with. The base is a new one, so that no image on
-the engine has a layer that we could find there.
+How it is fair: each side is what one would type, `RUN pip install -r`, `RUN uv pip install -r` and
+`reprorun exec`, with its own download cache warm, and each may ask the index. The classic builder
+has no cache mounts, so the caches of pip and uv lie in the images that their Dockerfiles begin
+with. Warm means what each tool keeps of packages: wheels for pip, unpacked wheels for uv, wheels
+and the layers made of them for reprorun; "from wheels" is reprorun without those layers. It forgets
+its locks before each round. The base is a new one, so that no image on the engine has a layer of it.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ import matplotlib, numpy, scipy
 print(numpy.__version__, scipy.__version__, matplotlib.__version__)
 """
 BUNDLE = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
+IN_BASE = "/etc/bundle.pem"  # where the base has it
 MEGABYTE = 1e6
 
 
@@ -127,17 +129,20 @@ class Bench:
             (self._more, REQUIREMENTS + ADDED),
         ):
             make_project(project, requirements)
-        docker("run", "--name", ID, BASE, "sh", "-c", f"echo {ID} > /etc/reprorun-benchmark")
+        bundle = f"--volume={BUNDLE}:/bundle.pem:ro"
+        prepared = f"echo {ID} > /etc/reprorun-benchmark && cp /bundle.pem {IN_BASE}"
+        docker("run", "--name", ID, bundle, BASE, "sh", "-c", prepared)
         commit(self._base)
         install = ("uv", "pip", "install", *IN_SYSTEM)
         self._warm(self._base, (*install, "--compile-bytecode", "pip"), self._pip_base)
-        wheels = ("python3", "-m", "pip", "download", "-d", "/cache/wheels")
-        self._warm(self._pip_base, (*wheels, "-r", REQUIRED), self._pip_base)
+        download = f"python3 -m pip download -d /tmp/there -r {REQUIRED} && rm -r /tmp/there"
+        self._warm(self._pip_base, ("sh", "-c", download), self._pip_base)
         # into a directory that is removed: what stays is uv and its cache
         there = ("--target", "/tmp/there", "-r", REQUIRED)
         filled = f"cp /uv /usr/local/bin/uv && {' '.join((*install, *there))} && rm -r /tmp/there"
         self._warm(self._base, ("sh", "-c", filled), self._uv_base)
-        self._ours(self._more, online=True)
+        self._ours(self._more)
+        self.peak = 0
 
     def measure(self) -> None:
         """One round of everything."""
@@ -147,6 +152,8 @@ class Bench:
             for name, side in sides.items():
                 self._time(case, name, side, project)
         self._time(CHANGED, "unchanged", self._ours, self._plain)
+        self._forget("layers")
+        self._time(NEW, "from wheels", self._ours, self._plain)
         with open(self._plain / "versions.py", "a") as file:
             file.write("# changed\n")
         self._time(CHANGED, "changed", self._ours, self._plain)
@@ -162,13 +169,8 @@ class Bench:
 
     # -------------------------------------------------- reprorun
 
-    def _ours(self, project: Path, online: bool = False) -> Ran:
-        command = [
-            str(TOOLS / "reprorun"),
-            "exec",
-            *([] if online else ["--offline"]),
-            "versions.py",
-        ]
+    def _ours(self, project: Path) -> Ran:
+        command = [str(TOOLS / "reprorun"), "exec", "versions.py"]
         variables = {
             **os.environ,
             "REPRORUN_BASE_IMAGE": self._base,
@@ -176,31 +178,27 @@ class Bench:
             "UV_CACHE_DIR": str(self._scratch / "uv-of-reprorun"),
         }
         ran = run_until_first_line(command, cwd=project, env=variables)
-        if not online:
-            self.peak = max(self.peak, ran.peak)
+        self.peak = max(self.peak, ran.peak)
         return ran
 
-    def _forget(self) -> None:
-        """Remove all images, and all that we cache but downloads and what the base image is."""
+    def _forget(self, *also: str) -> None:
+        """Remove all images, and the locks; and also other parts of our cache."""
         for project in (self._plain, self._more):
             theirs = [self._tag(side, project) for side in ("pip", "uv")]
             for image in (*images_of(project), *theirs):
                 docker("rmi", "--force", image, check=False)
             shutil.rmtree(project / "data", ignore_errors=True)
-        for directory in (self._scratch / "cache/reprorun").iterdir():
-            if directory.name not in ("wheels", "bases") and directory.is_dir():
-                shutil.rmtree(directory)
+        for part in ("locks", *also):
+            shutil.rmtree(self._scratch / "cache/reprorun" / part, ignore_errors=True)
 
     # -------------------------------------------------- the others
 
     def _pip(self, project: Path) -> Ran:
-        install = "python3 -m pip install --break-system-packages --no-index"
-        options = "--root-user-action=ignore --find-links=/cache/wheels"
-        return self._built("pip", self._pip_base, f"{install} {options}", project)
+        install = "python3 -m pip install --break-system-packages --root-user-action=ignore"
+        return self._built("pip", self._pip_base, install, project)
 
     def _uv(self, project: Path) -> Ran:
-        install = f"uv pip install {' '.join(IN_SYSTEM)} --offline"
-        return self._built("uv", self._uv_base, install, project)
+        return self._built("uv", self._uv_base, f"uv pip install {' '.join(IN_SYSTEM)}", project)
 
     def _built(self, side: str, base: str, install: str, project: Path) -> Ran:
         tag, context = self._tag(side, project), self._scratch / f"{side}-{project.name}"
@@ -208,13 +206,13 @@ class Bench:
         shutil.copy(project / "requirements.txt", context)
         steps = (
             f"FROM {base}",
-            "ENV UV_CACHE_DIR=/cache/uv",
+            *(f"ENV {name}={value}" for name, value in index_variables().items()),
             "COPY requirements.txt .",
             f"RUN {install} -r requirements.txt",
             f"LABEL {LABEL}={ID}",
         )
         (context / "Dockerfile").write_text("\n".join(steps) + "\n")
-        docker("build", "--network=none", "--force-rm", "--tag", tag, str(context))
+        docker("build", "--network=host", "--force-rm", "--tag", tag, str(context))
         script = ("python3", "/project/versions.py")
         return run_until_first_line(
             ["docker", "run", "--rm", "--network=none", *mounted(project), tag, *script]
@@ -225,10 +223,10 @@ class Bench:
 
     def _warm(self, image: str, command: Sequence[str], tag: str) -> None:
         """Run a command that fills a cache, with network; what is there then becomes an image."""
-        options = [f"--volume={TOOLS / 'uv'}:/uv:ro", "--env=UV_CACHE_DIR=/cache/uv"]
-        options += [*mounted(self._more), *for_network(), f"--label={LABEL}={ID}"]
-        path = "--env=PATH=/usr/local/bin:/usr/bin:/bin:/"
-        docker("run", "--name", ID, path, *options, image, *command)
+        options = [f"--volume={TOOLS / 'uv'}:/uv:ro", *mounted(self._more), "--network=host"]
+        options += [f"--env={name}={value}" for name, value in index_variables().items()]
+        options += ["--env=PATH=/usr/local/bin:/usr/bin:/bin:/", f"--label={LABEL}={ID}"]
+        docker("run", "--name", ID, *options, image, *command)
         commit(tag)
 
 
@@ -291,14 +289,11 @@ def mounted(project: Path) -> list[str]:
     return [f"--volume={project}:/project:ro"]
 
 
-def for_network() -> list[str]:
-    """What a container needs to reach the index that the host reaches."""
-    passed = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "HTTPS_PROXY", "https_proxy")
-    options = ["--network=host", *(f"--env={name}" for name in passed)]
-    if os.path.exists(BUNDLE):
-        options += [f"--volume={BUNDLE}:/bundle.pem:ro"]
-        options += [f"--env={name}=/bundle.pem" for name in ("SSL_CERT_FILE", "PIP_CERT")]
-    return options
+def index_variables() -> dict[str, str]:
+    """What pip and uv need in a container to reach the index that the host reaches."""
+    names = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "HTTPS_PROXY", "https_proxy")
+    passed = {name: os.environ[name] for name in names if name in os.environ}
+    return {**passed, "UV_CACHE_DIR": "/cache/uv", "SSL_CERT_FILE": IN_BASE, "PIP_CERT": IN_BASE}
 
 
 def commit(tag: str) -> None:
@@ -362,7 +357,7 @@ def print_table(
     pairs = len(next(iter(bench.times.values())))
     print(f"seconds, median of {pairs} (least to most)")
     for (case, side), values in bench.times.items():
-        print("  {:28}{:10}{:8.2f}  ({:.2f} to {:.2f})".format(case, side, *summary(values)))
+        print("  {:28}{:12}{:8.2f}  ({:.2f} to {:.2f})".format(case, side, *summary(values)))
     print("ratios")
     for target, ratio, good in zip(TARGETS, ratios, reached, strict=False):
         what = f"{target.above} / {target.below}"

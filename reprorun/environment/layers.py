@@ -2,7 +2,11 @@
 
 Each big wheel is a layer of its own and the order is by size, so that a small package that comes
 in leaves what was there as it was. What a layer holds follows from its wheels alone; its digest is
-remembered, so that a layer which the engine has already is neither read nor sent.
+remembered, so that a layer which the engine has already is neither read nor sent. Its tar is kept
+too, as uv keeps wheels unpacked: to unpack them again takes as long as the engine needs.
+
+    layers/NOTE         the digest of the tar
+    layers/NOTE.tar     the tar, unless it is very large
 """
 
 from __future__ import annotations
@@ -10,11 +14,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
+from typing import BinaryIO
 
 from reprorun import files
 from reprorun.environment import tar, wheel
 from reprorun.environment.skeleton import guest_files, skeleton
+from reprorun.errors import LockFailed
 from reprorun.model import (
     ENTRYPOINT,
     ENVIRONMENT,
@@ -31,6 +38,7 @@ from reprorun.model import (
 BIG = 4 << 20  # bytes of a wheel that gets a layer of its own; each costs the engine some time
 MOST_LAYERS = 60  # of wheels; engines allow about 125 in all
 _REST = "the virtual environment and the part of reprorun that runs inside"
+LARGEST_KEPT = 1 << 30  # bytes of a layer whose tar is kept
 _OWN_PACKAGE = "reprorun/"  # from an index: the guest is the part of this very one
 
 
@@ -60,6 +68,10 @@ def _recipe() -> tuple[bytes, ...]:
         with open(os.path.join(os.path.dirname(__file__), f"{module}.py"), "rb") as file:
             found.append(file.read())
     return tuple(found)
+
+
+class DamagedLayer(LockFailed):
+    """A layer in the cache is not what it was."""
 
 
 class WheelLayer:
@@ -103,14 +115,19 @@ class WheelLayer:
         except (OSError, UnicodeDecodeError):
             return None
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether its tar is there, so that its wheels need not be."""
+        return self.diff_id is not None and os.path.isfile(self._tar)
+
     def open(self, paths: dict[str, str]) -> None:
-        """Get ready to be read.
+        """Get ready to be read from its wheels.
 
         Args:
-            paths: sha256 -> the wheel in the cache; each is checked against its digest.
+            paths: sha256 -> the wheel in the cache, verified.
 
         Raises:
-            DamagedWheel: one is not what it was.
+            LockFailed: a wheel is none, or holds a path that leads out of the environment.
         """
         found: list[tar.Entry] = []
         for package in self.packages:
@@ -121,17 +138,38 @@ class WheelLayer:
 
     @property
     def size(self) -> int:
-        """Bytes of its tar; it must be open."""
-        return tar.size_of(self._entries)
+        """Bytes of its tar; it must be open or kept."""
+        return os.path.getsize(self._tar) if self.is_kept else tar.size_of(self._entries)
 
     def pieces(self) -> Iterator[bytes]:
-        """Its tar; it must be open."""
-        return tar.stream(self._entries)
+        """Its tar; it must be open or kept."""
+        if self.is_kept:
+            return _read(self._tar)
+        pieces = tar.stream(self._entries)
+        return pieces if self.size > LARGEST_KEPT else _kept(pieces, self._tar)
 
     def made(self, diff_id: str) -> None:
-        """Remember the digest of the tar."""
-        if self.diff_id != diff_id:
+        """Remember the digest of the tar.
+
+        Raises:
+            DamagedLayer: the tar that was kept is not what it was. It is gone now.
+        """
+        known = self.diff_id
+        if known not in (None, diff_id) and self.is_kept:
+            self.forget()
+            raise DamagedLayer(f"the layer of {self.title} in the cache is not what it was.")
+        if known != diff_id:
             files.write(self._path, diff_id.encode("ascii"))
+
+    def forget(self) -> None:
+        """Remove what is kept of it."""
+        for path in (self._path, self._tar):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+    @property
+    def _tar(self) -> str:
+        return f"{self._path}.tar"
 
     @property
     def _path(self) -> str:
@@ -171,3 +209,56 @@ def environment_layers(
     layers = [WheelLayer([package], base.python_minor) for package in big]
     title = ", ".join([*(f"{package.name} {package.version}" for package in small), _REST])
     return [*layers, WheelLayer(small, base.python_minor, skeleton(base, paths), title)]
+
+
+def _read(path: str) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while piece := file.read(files.READ_SIZE):
+            yield piece
+
+
+def _kept(pieces: Iterator[bytes], path: str) -> Iterator[bytes]:
+    """The pieces as they come; when all have been read they are kept."""
+    copy = _Copy(path)
+    try:
+        for piece in pieces:
+            copy.write(piece)
+            yield piece
+        copy.finish()
+    finally:
+        copy.discard()
+
+
+class _Copy:
+    """A file that is written on the side: where the disk has no room for it, there is none."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._unfinished = f"{path}.{os.urandom(4).hex()}"
+        self._file: BinaryIO | None = None
+        with suppress(OSError):
+            self._file = open(self._unfinished, "xb")  # noqa: SIM115  # closed by discard
+
+    def write(self, piece: bytes) -> None:
+        """Write a piece, or give up."""
+        try:
+            if self._file:
+                self._file.write(piece)
+        except OSError:
+            self.discard()
+
+    def finish(self) -> None:
+        """It is whole."""
+        if self._file:
+            with suppress(OSError):
+                self._file.close()
+                os.replace(self._unfinished, self._path)
+
+    def discard(self) -> None:
+        """It is not wanted, or has its name already."""
+        if self._file:
+            with suppress(OSError):
+                self._file.close()
+            with suppress(OSError):
+                os.unlink(self._unfinished)
+        self._file = None

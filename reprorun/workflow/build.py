@@ -19,7 +19,7 @@ import msgspec
 from reprorun import render
 from reprorun.engine import Engine
 from reprorun.environment.fetch import fetch_whole
-from reprorun.environment.layers import WheelLayer, environment_layers
+from reprorun.environment.layers import DamagedLayer, WheelLayer, environment_layers
 from reprorun.environment.tar import EPOCH
 from reprorun.errors import RecordError, UsageError
 from reprorun.model import (
@@ -83,8 +83,6 @@ def build_environment(
     )
     lock = _with_sizes(lock, get)
     layers = environment_layers(lock, base, paths)
-    held = 0 if rebuild else _held(engine, base, layers)
-    _open(layers[held:], get)
     spec = ImageSpec(
         tag=plan.tag,
         parent=base.id,
@@ -94,6 +92,26 @@ def build_environment(
         labels=render.environment_labels(plan),
         dockerfile=render.environment_dockerfile(plan),
     )
+    if rebuild:
+        for layer in layers:
+            layer.forget()
+    try:
+        return _make(spec, layers, get, engine, base, report)
+    except DamagedLayer as error:
+        report.note(f"{error} It is made anew.")
+        return _make(spec, layers, get, engine, base, report)
+
+
+def _make(
+    spec: ImageSpec,
+    layers: Sequence[WheelLayer],
+    get: Get,
+    engine: Engine,
+    base: BaseImage,
+    report: Reporter,
+) -> Image:
+    held = _held(engine, base, layers)
+    _open([layer for layer in layers[held:] if not layer.is_kept], get)
     return engine.make(spec, layers, held, report.progress)
 
 

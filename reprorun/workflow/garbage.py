@@ -178,7 +178,7 @@ def _is_over(container: ListedContainer, needed: Needed) -> bool:
 def _in_cache(needed: Needed) -> Iterator[Garbage]:
     yield from _wheels(needed)
     for path in _files("layers"):
-        if os.path.basename(path) not in needed.layers:
+        if os.path.basename(path).removesuffix(".tar") not in needed.layers:
             yield _cached("layer", path)
     for path in _files("locks"):
         if not _wheels_of_lock(path) <= needed.wheels:

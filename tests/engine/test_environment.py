@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 import time
@@ -78,7 +79,8 @@ def noted(bench: Bench) -> set[str]:
     place = Path(bench.env["XDG_CACHE_HOME"]) / "reprorun/layers"
     bases = [record.base_image for record in records_of(bench) if record.base_image]
     plain = {layer.note for base in bases for layer in environment_layers(Lock(), base)}
-    return {path.read_text() for path in place.glob("*") if path.name not in plain}
+    notes = [path for path in place.glob("*") if not path.suffix and path.name not in plain]
+    return {path.read_text() for path in notes}
 
 
 def unique(name: str = "tool", version: str = "1.0", **fields: Any) -> tuple[str, bytes]:
@@ -238,6 +240,7 @@ def test_a_flipped_byte_in_a_cached_wheel_is_found_when_its_layer_is_made(
     assert first.code == 0, first.err
     image = environment_of(first.record).id
     forget(first.record)
+    shutil.rmtree(Path(lab.env["XDG_CACHE_HOME"], "reprorun/layers"))
     path = cached_wheel(lab, tool)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF
@@ -247,6 +250,27 @@ def test_a_flipped_byte_in_a_cached_wheel_is_found_when_its_layer_is_made(
     assert "is not what it was" in done.err
     assert environment_of(done.record).id == image
     assert path.read_bytes() == tool.data
+
+
+def test_a_flipped_byte_in_a_kept_layer_is_found_and_it_is_made_anew(
+    lab: Bench, index: Index
+) -> None:
+    index.add(*unique())
+    project(lab)
+    first = lab.exec("train.py")
+    assert first.code == 0, first.err
+    image = environment_of(first.record).id
+    forget(first.record)
+    (path,) = Path(lab.env["XDG_CACHE_HOME"], "reprorun/layers").glob("*.tar")
+    whole = path.read_bytes()
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    done = lab.exec("train.py")
+    assert (done.code, done.out) == (0, "1.0\n"), done.err
+    assert "is not what it was" in done.err
+    assert environment_of(done.record).id == image
+    assert path.read_bytes() == whole
 
 
 # ---------------------------------------------------------------- the same again, only what is new

@@ -21,6 +21,7 @@ from reprorun.environment import tar
 from reprorun.environment.layers import (
     BIG,
     MOST_LAYERS,
+    DamagedLayer,
     PlainLayer,
     WheelLayer,
     environment_digest,
@@ -197,7 +198,61 @@ def test_a_layer_remembers_its_digest(tmp_path: Path) -> None:
     layer.made(diff_id)
     assert layer.diff_id == WheelLayer([made], "3.11").diff_id == diff_id
     assert WheelLayer([made], "3.12").diff_id is None
-    assert os.listdir(files.cache_directory("layers")) == [layer.note]
+    assert sorted(os.listdir(files.cache_directory("layers"))) == [layer.note, f"{layer.note}.tar"]
+
+
+def test_a_layer_that_was_made_once_needs_no_wheels(tmp_path: Path) -> None:
+    made, paths = real(tmp_path, "tool", "1.0", files={"tool/x.py": b"x\n"})
+    layer = WheelLayer([made], "3.11")
+    data = tar_of(layer, paths)
+    assert not layer.is_kept  # nobody has said yet that it arrived
+    layer.made(f"sha256:{hashlib.sha256(data).hexdigest()}")
+    again = WheelLayer([made], "3.11")
+    assert again.is_kept
+    assert again.size == len(data)
+    assert b"".join(again.pieces()) == data
+    again.forget()
+    assert not again.is_kept
+    assert os.listdir(files.cache_directory("layers")) == []
+
+
+def test_a_kept_tar_that_was_damaged_is_thrown_away(tmp_path: Path) -> None:
+    made, paths = real(tmp_path, "tool", "1.0")
+    layer = WheelLayer([made], "3.11")
+    data = tar_of(layer, paths)
+    layer.made(f"sha256:{hashlib.sha256(data).hexdigest()}")
+    kept = Path(files.cache_directory("layers"), f"{layer.note}.tar")
+    kept.write_bytes(b"x" + data[1:])
+    with pytest.raises(DamagedLayer, match=r"the layer of tool 1\.0 in the cache"):
+        layer.made(f"sha256:{hashlib.sha256(kept.read_bytes()).hexdigest()}")
+    assert not layer.is_kept
+    assert tar_of(layer, paths) == data
+
+
+def test_a_layer_that_is_not_read_to_the_end_is_not_kept(tmp_path: Path) -> None:
+    made, paths = real(tmp_path, "tool", "1.0", files={"x": os.urandom(3 << 20)})
+    layer = WheelLayer([made], "3.11")
+    layer.open(paths)
+    pieces = layer.pieces()
+    next(pieces)
+    del pieces
+    assert os.listdir(files.cache_directory("layers")) == []
+
+
+def test_a_layer_is_read_also_where_nothing_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, paths = real(tmp_path, "tool", "1.0", files={"x": os.urandom(3 << 20)})
+    whole = tar_of(WheelLayer([made], "3.11"), paths)
+    monkeypatch.setattr(WheelLayer, "_tar", "/dev/full/x")
+    assert tar_of(WheelLayer([made], "3.11"), paths) == whole
+
+
+def test_what_is_very_large_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST_KEPT", 100)
+    made, paths = real(tmp_path, "tool", "1.0")
+    tar_of(WheelLayer([made], "3.11"), paths)
+    assert os.listdir(files.cache_directory("layers")) == []
 
 
 @pytest.mark.parametrize("kept", [b"", b"sha256:\xff", b"sha256:0123", b"\0" * 71, b"../../x"])
