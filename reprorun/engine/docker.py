@@ -206,6 +206,8 @@ class DockerEngine:
                 user=spec.user or None,
                 working_dir=spec.workdir,
                 labels=spec.labels,
+                # the user's proxies may hold a password, and are of no use without network
+                use_config_proxy=spec.network != "none",
                 stop_signal="SIGINT",  # what Ctrl-C would send: Python runs its `finally` blocks
                 host_config=host_config,
             )

@@ -138,6 +138,8 @@ def _labelled(path: str, labels: dict[str, str]) -> str:
         raise UsageError(
             f"{path} is no Dockerfile: it is not UTF-8 text ({error.reason})."
         ) from error
+    if text.rstrip().endswith("\\"):
+        raise UsageError(f"{path} ends in a backslash: its last instruction is not complete.")
     words = " ".join(f'"{name}"="{value}"' for name, value in labels.items())
     return f"{text.rstrip()}\nLABEL {words}\n"
 
