@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-HUB = "docker" + ".io"
+from docker.auth import INDEX_NAME
+
+HUB = INDEX_NAME  # what is meant where no registry is named
 
 
 def registry_of(ref: str) -> str:
