@@ -95,7 +95,6 @@ class WheelLayer:
         self.packages = tuple(packages)
         self._beside = beside
         self._layout = wheel.Layout(python_minor)
-        self._paths: dict[str, str] = {}
         self._entries: list[tar.Entry] = []
         digests = (package.wheel.sha256 for package in self.packages)
         said = (part for entry in beside for part in (str(entry[:5]), entry.data))

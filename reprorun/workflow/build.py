@@ -83,15 +83,7 @@ def build_environment(
     )
     lock = _with_sizes(lock, get)
     layers = environment_layers(lock, base, paths)
-    spec = ImageSpec(
-        tag=plan.tag,
-        parent=base.id,
-        env=render.environment_variables(plan),
-        workdir=WORKSPACE,
-        entrypoint=ENTRYPOINT,
-        labels=render.environment_labels(plan),
-        dockerfile=render.environment_dockerfile(plan),
-    )
+    spec = _environment_spec(plan, layers)
     if rebuild:
         for layer in layers:
             layer.forget()
@@ -100,6 +92,20 @@ def build_environment(
     except DamagedLayer as error:
         report.note(f"{error} It is made anew.")
         return _make(spec, layers, get, engine, base, report)
+
+
+def _environment_spec(plan: EnvironmentPlan, layers: Sequence[WheelLayer]) -> ImageSpec:
+    # the layers as they are: where the index tells no sizes, the plan did not know them all
+    whole = msgspec.structs.replace(plan, layers=tuple(layer.title for layer in layers))
+    return ImageSpec(
+        tag=plan.tag,
+        parent=plan.base.id,
+        env=render.environment_variables(plan),
+        workdir=WORKSPACE,
+        entrypoint=ENTRYPOINT,
+        labels=render.environment_labels(plan),
+        dockerfile=render.environment_dockerfile(whole),
+    )
 
 
 def _make(

@@ -1,0 +1,51 @@
+"""Making the environment's image: what an engine that has to build it is told."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from reprorun.engine.fake import FakeEngine
+from reprorun.environment.fetch import keep
+from reprorun.environment.layers import BIG
+from reprorun.model import Image, ImageSpec, Lock, Package, RemoteFile
+from reprorun.plan import plan_environment
+from reprorun.workflow.build import build_environment, layer_titles
+from reprorun.workflow.report import Silent
+from tests.packages import make_wheel
+
+from .values import BASE
+
+
+def package(name: str, size: int) -> Package:
+    """A package in the cache, of which the index told no size."""
+    file, data = make_wheel(name, "1.0", files={"x.bin": os.urandom(size)})
+    sha256, _ = keep(file, data)
+    return Package(name=name, version="1.0", wheel=RemoteFile(name=file, sha256=sha256))
+
+
+def test_the_dockerfile_adds_every_layer_also_where_no_size_was_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[tuple[ImageSpec, int]] = []
+    real = FakeEngine.make
+
+    def make(self: FakeEngine, spec: ImageSpec, layers: Any, *rest: Any) -> Image:
+        made.append((spec, len(layers)))
+        return real(self, spec, layers, *rest)
+
+    monkeypatch.setattr(FakeEngine, "make", make)
+    lock = Lock(packages=(package("big", BIG), package("small", 10)))
+    plan = plan_environment("1.2.3", BASE, "e" * 64, layer_titles(lock, BASE))
+    assert len(plan.layers) == 1  # as far as the plan knew
+    parent = Image(id=BASE.id, layers=("sha256:layer",))
+    engine = FakeEngine(images={"base:1": parent})
+    image = build_environment(plan, lock, (), engine, Silent(), offline=True)
+    ((spec, count),) = made
+    assert count == 2
+    assert spec.dockerfile.count("ADD layer-") == count
+    assert "# big 1.0\nADD layer-01.tar /\n" in spec.dockerfile
+    assert len(image.layers) == 1 + count
+    assert spec.tag == plan.tag
