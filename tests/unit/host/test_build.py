@@ -1,14 +1,15 @@
-"""Making the environment's image: what an engine that has to build it is told."""
+"""Making the environment's image: what it is made from, and what an engine is told."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reprorun.engine.fake import FakeEngine
-from reprorun.environment.fetch import keep
+from reprorun.environment.fetch import fetch_whole, keep
 from reprorun.environment.layers import BIG
 from reprorun.model import Image, ImageSpec, Lock, Package, RemoteFile
 from reprorun.plan import plan_environment
@@ -49,3 +50,15 @@ def test_the_dockerfile_adds_every_layer_also_where_no_size_was_told(
     assert "# big 1.0\nADD layer-01.tar /\n" in spec.dockerfile
     assert len(image.layers) == 1 + count
     assert spec.tag == plan.tag
+
+
+def test_what_was_damaged_in_the_cache_is_fetched_anew_and_told(tmp_path: Path) -> None:
+    name, data = make_wheel("tool", "1.0")
+    (tmp_path / name).write_bytes(data)
+    sha256, path = keep(name, data)
+    file = RemoteFile(name=name, sha256=sha256, url=(tmp_path / name).as_uri())
+    Path(path).write_bytes(b"x" + data[1:])  # of the same size
+    told: list[str] = []
+    found = fetch_whole([file], offline=False, progress=print, note=told.append)
+    assert Path(found[sha256]).read_bytes() == data
+    assert [name in text and "is not what it was" in text for text in told] == [True]

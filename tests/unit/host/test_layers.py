@@ -311,6 +311,12 @@ def test_the_digest_changes_with_all_that_is_in_it(changed: dict[str, Any]) -> N
     assert environment_digest(**{**given, **changed}) != environment_digest(**given)
 
 
+def test_the_digest_changes_with_a_wheel_of_the_same_name() -> None:
+    one = package("tool")
+    other = msgspec.structs.replace(one, wheel=msgspec.structs.replace(one.wheel, sha256="f" * 64))
+    assert environment_digest(BASE, lock(one), ()) != environment_digest(BASE, lock(other), ())
+
+
 def test_the_digest_changes_with_the_guest(monkeypatch: pytest.MonkeyPatch) -> None:
     before = environment_digest(BASE, LOCK, ())
     changed = {**guest_files(), "reprorun/launch.py": b"# changed\n"}
