@@ -236,6 +236,7 @@ class BaseImage(Value, frozen=True, kw_only=True):
     machine: str = ""  # x86_64, aarch64
     libc: str = ""  # "glibc 2.36"
     path: str = ""  # search path for programs
+    below: str | None = None  # digest of the image that system packages were added to
     dockerfile: str | None = None  # of the project's own, that it was built from
     apt: tuple[str, ...] = ()  # system packages that were added (apt.txt)
     installed: tuple[str, ...] = ()  # NAME=VERSION of all system packages, where some were added
@@ -475,6 +476,15 @@ class EngineUsed(Value, frozen=True, kw_only=True):
     api_version: str
 
 
+class Difference(Value, frozen=True, kw_only=True):
+    """One thing in which a re-run differs from the original, each side in words."""
+
+    what: str  # such as "packages: numpy", "host: processor"
+    original: str
+    now: str
+    wanted: bool = False  # asked for with a flag
+
+
 class Record(Value, frozen=True, kw_only=True):
     """`run.json`: the full record of one run. Times are UTC in ISO 8601; sizes are bytes."""
 
@@ -494,6 +504,7 @@ class Record(Value, frozen=True, kw_only=True):
     left_out: tuple[LeftOut, ...] = ()
     submodules: tuple[Submodule, ...] = ()
     inputs: tuple[InputFile, ...] = ()
+    payloads: tuple[Output, ...] = ()  # files that the command was given in its log directory
     requirements: str | None = None  # the file that decided on the packages
     packages: tuple[Package, ...] = ()  # the very wheels that were installed
     import_paths: tuple[str, ...] = ()  # of the working tree, on the search path for modules
@@ -506,6 +517,7 @@ class Record(Value, frozen=True, kw_only=True):
     isolated: bool = True
     runtime: Literal["cpu", "gpu"] = "cpu"
     gpus: GpuRequest | None = None
+    asked_gpus: Gpus | None = None  # None: not known
     limits: Limits = Limits()
     network: Network = "none"
     host: Hardware = Hardware()
@@ -519,4 +531,5 @@ class Record(Value, frozen=True, kw_only=True):
     outputs: tuple[Output, ...] = ()
     not_kept: tuple[LeftOut, ...] = ()  # what the run made that could not be brought out
     notes: tuple[str, ...] = ()  # what a reader should know
-    rerun_of: str | None = None
+    rerun_of: str | None = None  # id of the record that this is a re-run of
+    differences: tuple[Difference, ...] = ()  # from that one

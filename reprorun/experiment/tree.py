@@ -15,6 +15,7 @@ LARGE_FILE = 8 * 2**20
 
 _LARGE = "8 MiB or larger"
 _EARLIER_RUN = "log directory of an earlier run"
+_LINK_OUT = "a link that leads out of the repository (to {}): what lies there is not kept"
 
 
 class LeftOut(NamedTuple):
@@ -99,7 +100,7 @@ class TreeBuilder:
         if self._is_reached_by_link(os.path.dirname(path)) or stat.S_ISDIR(facts.st_mode):
             return
         if stat.S_ISLNK(facts.st_mode):
-            self._files.add(path)
+            self._add_link(path, os.readlink(full))
         elif not stat.S_ISREG(facts.st_mode):
             self.leave_out(path, f"special file ({_kind(facts.st_mode)})")
         elif not os.access(full, os.R_OK):
@@ -108,6 +109,13 @@ class TreeBuilder:
             self.leave_out(path, _LARGE, *_size_and_sha256(full))
         else:
             self._files.add(path)
+
+    def _add_link(self, path: str, target: str) -> None:
+        """Keeps a link; what it leads to is kept only where that is part of the tree."""
+        self._files.add(path)
+        place = os.path.normpath(os.path.join(os.path.dirname(path), target))
+        if os.path.isabs(place) or place.split(os.sep)[0] == os.pardir:
+            self.leave_out(path, _LINK_OUT.format(target))
 
     def _is_reached_by_link(self, directory: str) -> bool:
         if directory not in self._reached_by_link:

@@ -12,7 +12,7 @@ from reprorun import files
 from reprorun.engine import Engine
 from reprorun.errors import ImageMissing, UsageError
 from reprorun.model import BaseImage, ContainerSpec, Image, Requirements, RunSpec
-from reprorun.workflow.python import check_python, wanted_python
+from reprorun.workflow.python import PYTHON_PLACE, check_python, wanted_python
 from reprorun.workflow.report import Reporter
 
 # Runs in the image, on whatever Python it has: old syntax, standard library only.
@@ -31,12 +31,19 @@ print(json.dumps({
 }))
 """
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # as Go says it, and everybody else
+DEFAULT = f"python:{PYTHON_PLACE}-slim"
 _SHELL = 'exec "$(command -v python3 || command -v python)" -I -c "$0"'
 
 
 def base_reference(spec: RunSpec, requirements: Requirements) -> str:
-    """The base image that a spec means: the one it names, else Python's own of that version."""
-    return spec.base_image or f"python:{wanted_python(spec, requirements)}-slim"
+    """The base image that a spec means: the one it names, else Python's own of that version.
+
+    `{python}` in a name stands for the version that is wanted.
+    """
+    named = spec.base_image or DEFAULT
+    if PYTHON_PLACE not in named:
+        return named
+    return named.replace(PYTHON_PLACE, wanted_python(spec, requirements))
 
 
 def find_base(
@@ -152,11 +159,16 @@ def ask_image(
     return code, b"".join(piece for stream, piece in printed if stream == "stdout"), said
 
 
+def image_digest(image: Image) -> str:
+    """The digest of an image's layers and variables, the same on every engine."""
+    return f"sha256:{files.digest_of('base 1', *image.layers, 'env', *sorted(image.env))}"
+
+
 def _described(ref: str, image: Image, found: dict[str, str]) -> BaseImage:
     return BaseImage(
         ref=ref,
         id=image.id,
-        digest=f"sha256:{files.digest_of('base 1', *image.layers, 'env', *sorted(image.env))}",
+        digest=image_digest(image),
         repo_digest=next(iter(image.repo_digests), None),
         python=found["python"],
         executable=found["executable"],

@@ -24,7 +24,13 @@ from reprorun.workflow.gather import (
 )
 from reprorun.workflow.harvest import find_sub_records, write_variant
 from reprorun.workflow.keeper import Keeper
-from reprorun.workflow.opening import archive_code, describe_code, log_directory, open_record
+from reprorun.workflow.opening import (
+    archive_code,
+    describe_code,
+    first_record,
+    log_directory,
+    open_record,
+)
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.run import run
 
@@ -60,11 +66,28 @@ def execute(spec: RunSpec, connect: Connect, report: Reporter) -> Finished:
     with closing(connect()) as engine:
         with files.cache_lock():
             environment = gather_environment(spec, sources, engine, report)
-            keeper = open_record(spec, sources, environment)
-            plan = _prepare(spec, sources, environment, engine, keeper, report)
-        with keeper.telling_failures():
-            outcome = run(plan, environment, engine, keeper, report)
-            return _close_record(spec, outcome, keeper)
+            record = first_record(spec, sources, environment)
+            keeper = open_record(spec, sources.code.metadata, record)
+            plan = prepare(spec, sources, environment, engine, keeper, report)
+        return carry_out(spec, plan, environment, engine, keeper, report)
+
+
+def carry_out(
+    spec: RunSpec,
+    plan: Plan,
+    environment: Environment,
+    engine: Engine,
+    keeper: Keeper,
+    report: Reporter,
+) -> Finished:
+    """Run what is prepared, and finish its record.
+
+    Raises:
+        EngineError: the engine failed; the record says so.
+    """
+    with keeper.telling_failures():
+        outcome = run(plan, environment, engine, keeper, report)
+        return _close_record(spec, outcome, keeper)
 
 
 def dry_run(spec: RunSpec, connect: Connect) -> Plan:
@@ -84,7 +107,7 @@ def dry_run(spec: RunSpec, connect: Connect) -> Plan:
 # ---------------------------------------------------------------- plan and build
 
 
-def _prepare(
+def prepare(
     spec: RunSpec,
     sources: Sources,
     environment: Environment,
@@ -92,9 +115,13 @@ def _prepare(
     keeper: Keeper,
     report: Reporter,
 ) -> Plan:
-    """Archive the code, plan the run and make its images."""
+    """Archive the code, plan the run and make its images.
+
+    Raises:
+        UsageError, EngineError: with the reason; the record says so.
+    """
     with keeper.telling_failures():
-        archive = archive_code(sources.code, keeper)
+        archive = archive_code(sources, keeper)
         plan = _plan(spec, sources, environment, keeper, archive)
         _build(plan, spec, sources, environment, engine, keeper, report)
         return plan

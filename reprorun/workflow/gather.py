@@ -54,6 +54,7 @@ class Sources(Value, frozen=True, kw_only=True):
     requirements: Requirements
     inputs: tuple[InputFile, ...]
     notes: tuple[str, ...]
+    archive: str | None = None  # a launch archive that is taken as it is; None: one is made
 
 
 class Environment(Value, frozen=True, kw_only=True):
@@ -122,6 +123,11 @@ def _notes(spec: RunSpec, code: Code, requirements: Requirements) -> list[str]:
         notes.append(
             "nothing says that packages are needed: the run has the standard library and reprorun"
         )
+    notes += [
+        f"{entry.path}: {entry.reason}; `--input` keeps data by its digest"
+        for entry in code.left_out
+        if entry.reason.startswith("a link")
+    ]
     large = [entry for entry in code.left_out if entry.size is not None]
     if large:
         names = ", ".join(f"{entry.path} ({(entry.size or 0) >> 20} MiB)" for entry in large[:3])
@@ -141,6 +147,17 @@ def gather_environment(
         ImageMissing, BuildFailed, LockFailed: with the reason.
     """
     base = _base(spec, sources, engine, report)
+    return environment_on(base, spec, sources, engine, report)
+
+
+def environment_on(
+    base: BaseImage, spec: RunSpec, sources: Sources, engine: Engine, report: Reporter
+) -> Environment:
+    """Lock the packages for a base image.
+
+    Raises:
+        LockFailed, BuildFailed: with the reason.
+    """
     wanted = _wanted(sources, base)
     lock = _lock(spec, sources, wanted, base, engine, report)
     for note in lock.notes:

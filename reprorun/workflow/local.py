@@ -18,7 +18,7 @@ from reprorun.probe.code import find_code
 from reprorun.probe.hardware import find_hardware
 from reprorun.workflow.gather import Environment, Sources
 from reprorun.workflow.keeper import utc_now
-from reprorun.workflow.opening import archive_code, open_record
+from reprorun.workflow.opening import archive_code, first_record, open_record
 
 NOTE = (
     "run without a container (engine local): nothing isolated or limited it, "
@@ -41,9 +41,10 @@ def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> i
     code = find_code(spec.script, spec.cwd)
     spec = msgspec.structs.replace(spec, limits=NO_LIMITS, gpus=Gpus(kind="none"))
     sources = Sources(code=code, requirements=Requirements(), inputs=(), notes=(NOTE,))
-    keeper = open_record(spec, sources, _host())
+    record = first_record(spec, sources, _host())
+    keeper = open_record(spec, sources.code.metadata, record)
     with keeper.telling_failures():
-        archive = archive_code(code, keeper)
+        archive = archive_code(sources, keeper)
         keeper.update(
             archive=archive,
             isolated=False,

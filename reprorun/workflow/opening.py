@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 
 from msgspec.structs import replace
 
@@ -14,7 +16,7 @@ from reprorun.experiment.archive import write_archive
 from reprorun.experiment.repository import LeftOut as TreeLeftOut
 from reprorun.experiment.repository import RepositoryError, Tree
 from reprorun.known import remember_record
-from reprorun.model import Archive, Code, EngineUsed, Package, Record, RunSpec, SchemaMark
+from reprorun.model import Archive, Code, EngineUsed, Output, Package, Record, RunSpec, SchemaMark
 from reprorun.plan import choose_gpus, container_command, redact
 from reprorun.workflow.gather import Environment, Sources
 from reprorun.workflow.keeper import Keeper, explain, utc_now
@@ -58,8 +60,13 @@ def _name(spec: RunSpec) -> str:
     return spec.name
 
 
-def open_record(spec: RunSpec, sources: Sources, environment: Environment) -> Keeper:
+def open_record(spec: RunSpec, metadata: dict[str, str], record: Record) -> Keeper:
     """Claim the log directory and begin the record.
+
+    Args:
+        spec: says where, and what files the command is given.
+        metadata: garage's two keys.
+        record: in its first state.
 
     Raises:
         UsageError: the directory can't be made, or holds something.
@@ -69,17 +76,18 @@ def open_record(spec: RunSpec, sources: Sources, environment: Environment) -> Ke
     log_dir = store.use_log_dir(path) if spec.log_dir else store.claim_log_dir(path)
     try:
         # first of all: it marks the directory as a log directory, which no other run archives
-        dump_json(os.path.join(log_dir, store.METADATA_FILE), sources.code.metadata)
+        dump_json(os.path.join(log_dir, store.METADATA_FILE), metadata)
         for name, data in spec.payloads.items():
             files.write(os.path.join(log_dir, name), data)
-        keeper = Keeper(os.path.realpath(log_dir), _first_record(spec, sources, environment))
+        keeper = Keeper(os.path.realpath(log_dir), record)
         remember_record(keeper.record.id, keeper.log_dir)
         return keeper
     except OSError as error:
         raise EngineError(explain(error, log_dir)) from error
 
 
-def _first_record(spec: RunSpec, sources: Sources, environment: Environment) -> Record:
+def first_record(spec: RunSpec, sources: Sources, environment: Environment) -> Record:
+    """The record of a run that is about to begin."""
     code, engine = sources.code, environment.engine
     gpus = choose_gpus(spec.gpus, engine)
     return Record(
@@ -98,6 +106,10 @@ def _first_record(spec: RunSpec, sources: Sources, environment: Environment) -> 
         left_out=code.left_out,
         submodules=code.submodules,
         inputs=sources.inputs,
+        payloads=tuple(
+            Output(path=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+            for name, data in spec.payloads.items()
+        ),
         requirements=sources.requirements.source,
         packages=tuple(_recorded(package) for package in environment.lock.packages),
         import_paths=environment.paths,
@@ -108,6 +120,7 @@ def _first_record(spec: RunSpec, sources: Sources, environment: Environment) -> 
         engine=EngineUsed(name=engine.name, version=engine.version, api_version=engine.api_version),
         runtime="gpu" if gpus else "cpu",
         gpus=gpus,
+        asked_gpus=spec.gpus,
         limits=spec.limits,
         network=spec.network,
         notes=(*sources.notes, *environment.lock.notes),
@@ -119,13 +132,23 @@ def _recorded(package: Package) -> Package:
     return replace(package, wheel=replace(package.wheel, url=None))
 
 
-def archive_code(code: Code, keeper: Keeper) -> Archive:
-    """Write the launch archive.
+def archive_code(sources: Sources, keeper: Keeper) -> Archive:
+    """Write the launch archive: made of the code, or the one that is there.
 
     Raises:
         UsageError: there is nothing to archive, or a file can't be read.
     """
     path = os.path.join(keeper.log_dir, store.ARCHIVE_FILE)
+    if sources.archive:
+        shutil.copyfile(sources.archive, path)
+        digest = files.sha256_of(path)
+    else:
+        digest = _write_archive(sources.code, path)
+    count = len(sources.code.files)
+    return Archive(sha256=digest, size=os.path.getsize(path), files=count)
+
+
+def _write_archive(code: Code, path: str) -> str:
     left_out = tuple(
         TreeLeftOut(path=e.path, size=e.size, sha256=e.sha256, reason=e.reason)
         for e in code.left_out
@@ -134,5 +157,4 @@ def archive_code(code: Code, keeper: Keeper) -> Archive:
         digest = write_archive(code.root, Tree(files=code.files, left_out=left_out), path)
     except RepositoryError as error:
         raise UsageError(str(error)) from error
-    size = os.path.getsize(path)
-    return Archive(sha256=digest.removeprefix("sha256:"), size=size, files=len(code.files))
+    return digest.removeprefix("sha256:")

@@ -8,6 +8,7 @@ from reprorun.errors import UsageError
 from reprorun.model import BaseImage, Requirements, RunSpec
 
 OFFERED = tuple(f"3.{minor}" for minor in range(14, 7, -1))  # python:X.Y-slim has these
+PYTHON_PLACE = "{python}"  # stands for the version in the name of a base image
 _OLDEST = (3, 8)
 
 
@@ -41,7 +42,8 @@ def wanted_python(spec: RunSpec, requirements: Requirements) -> str:
 
 def python_source(spec: RunSpec, requirements: Requirements) -> str | None:
     """The file that decided on the Python, None where none did."""
-    if spec.python or spec.same_python or spec.base_image or spec.dockerfile:
+    named = spec.base_image and PYTHON_PLACE not in spec.base_image
+    if spec.python or spec.same_python or named or spec.dockerfile:
         return None
     if requirements.python:
         return requirements.python_source

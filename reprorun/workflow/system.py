@@ -193,21 +193,31 @@ def add_system_packages(
         with engine.named(base.id) as name:
             context = write_files(None, [], system_dockerfile(name, names, labels))
             image = engine.build(context, tag, report.progress, network=True)
-    installed = _installed(image, engine)
+    installed = installed_packages(image, engine)
     found = describe_base(tag, image, engine)
     return msgspec.structs.replace(
         found,
         ref=base.ref,
         repo_digest=base.repo_digest,
         dockerfile=base.dockerfile,
-        # by its packages, not by its layers, which are never twice the same
-        digest=f"sha256:{files.digest_of('system 1', base.digest, *installed)}",
+        digest=system_digest(base.digest, installed),
+        below=base.digest,
         apt=names,
         installed=installed,
     )
 
 
-def _installed(image: Image, engine: Engine) -> tuple[str, ...]:
+def system_digest(below: str, installed: tuple[str, ...]) -> str:
+    """By its packages, not by its layers, which are never twice the same."""
+    return f"sha256:{files.digest_of('system 1', below, *installed)}"
+
+
+def installed_packages(image: Image, engine: Engine) -> tuple[str, ...]:
+    """The system packages of an image, NAME=VERSION, sorted.
+
+    Raises:
+        BuildFailed: it can't list them.
+    """
     path = os.path.join(
         files.cache_directory("bases"), f"{image.id.removeprefix('sha256:')}.packages"
     )
