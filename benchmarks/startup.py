@@ -1,5 +1,6 @@
-"""What reprorun costs on top of what it calls: `exec` against bare `docker run`, `--help` against
-bare Python. The commands of a pair run in turn, so that a machine's ups and downs hit both.
+"""What reprorun costs on top of what it calls: `exec` against bare `docker run`, `rerun` against
+`exec`, `--help` against bare Python. The commands of a pair run in turn, so that a machine's ups
+and downs hit both.
 
     python benchmarks/startup.py [PAIRS]
 
@@ -29,6 +30,7 @@ def main() -> int:
         bare = prepare(project)
         reached = [
             compare("exec of a trivial script", exec_command(), bare, pairs, 1.5, project),
+            compare("rerun of its record", rerun_command(), exec_command(), pairs, 1.3, project),
             compare("--help", [REPRORUN, "--help"], [sys.executable, "-c", "pass"], pairs, 4.0),
         ]
     return 0 if all(reached) else 1
@@ -37,6 +39,11 @@ def main() -> int:
 def exec_command() -> list[str]:
     """The run that is measured; what it prints stays, as with `docker run`."""
     return [REPRORUN, "exec", "trivial.py"]
+
+
+def rerun_command() -> list[str]:
+    """The record of the first run, once more."""
+    return [REPRORUN, "rerun", "data/local/experiment/trivial"]
 
 
 def prepare(project: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,9 +16,11 @@ __all__ = [
     "cache_directory",
     "cache_lock",
     "digest_of",
+    "is_held",
     "is_unfinished",
     "layer_file",
     "replacing",
+    "scratch_directory",
     "sha256_of",
     "write",
 ]
@@ -59,6 +62,32 @@ def cache_directory(*names: str) -> str:
     path = user_cache_path("reprorun").joinpath(*names)
     path.mkdir(parents=True, exist_ok=True)
     return str(path)
+
+
+@contextmanager
+def scratch_directory() -> Iterator[str]:
+    """A directory for the time being, below the cache; held, so that gc leaves it alone."""
+    with tempfile.TemporaryDirectory(
+        dir=cache_directory("scratch"), ignore_cleanup_errors=True
+    ) as path:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            yield path
+        finally:
+            os.close(descriptor)
+
+
+def is_held(path: str) -> bool:
+    """Whether somebody works in a scratch directory right now."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager

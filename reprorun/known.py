@@ -3,14 +3,17 @@
     XDG_STATE_HOME/reprorun/records/ID     the log directory, as text
 
 Records may be moved, copied and removed like any directory; this is only how `reprorun gc` knows
-what may still be needed.
+what may still be needed, and `reprorun show` where the record of a re-run may lie.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
 def remember_record(run_id: str, log_dir: str) -> None:
@@ -19,6 +22,22 @@ def remember_record(run_id: str, log_dir: str) -> None:
         path = os.path.join(_directory(), run_id)
         with open(path, "wb") as file:
             file.write(os.fsencode(log_dir))
+
+
+def is_id(text: str) -> bool:
+    """Whether it can be the id of a record; then it can be a file's name, too."""
+    return _ID.fullmatch(text) is not None
+
+
+def noted_place(run_id: str) -> str | None:
+    """The log directory that was noted for an id, if it is there; another may lie there by now."""
+    if not is_id(run_id):  # it comes from a record, and may be a path
+        return None
+    with suppress(OSError):
+        with open(os.path.join(_directory(), run_id), "rb") as file:
+            log_dir = os.fsdecode(file.read())
+        return log_dir if os.path.isdir(log_dir) else None
+    return None
 
 
 def known_records() -> Iterator[str]:

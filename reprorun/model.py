@@ -24,6 +24,9 @@ LOG_DIR = "/log"
 PREFIX = "/opt/reprorun"
 """The virtual environment in the container."""
 
+SHIMS = f"{PREFIX}/shims"
+"""Stand-ins for other packages and programs in the container, used by who asks for them."""
+
 HOME = "/home/reprorun"
 """The home directory in the container."""
 
@@ -103,8 +106,59 @@ class RunSpec(Value, frozen=True, kw_only=True):
     gpus: Gpus = Gpus()
     network: Network = "none"
     limits: Limits = Limits()
+    without: tuple[str, ...] = ()  # packages that something else stands in for
     rebuild: bool = False
     offline: bool = False
+
+
+class Changes(Value, frozen=True, kw_only=True):
+    """What a re-run does otherwise than its original; None and empty: as the record says."""
+
+    args: tuple[str, ...] | None = None
+    function: str | None = None  # call this one with the parameters of variant.json
+    shim: str | None = None
+    repo: str | None = None  # take the code from the commit
+    params: dict[str, Any] = {}
+    env: dict[str, str] = {}
+    inputs: tuple[str, ...] = ()  # more of them
+    input_roots: tuple[str, ...] = ()
+    name: str | None = None
+    log_dir: str | None = None
+    base_image: str | None = None
+    usual_base: str | None = None  # for a record that names no base image
+    lock: str | None = None
+    python: str | None = None
+    as_of: str | None = None
+    gpus: Gpus | None = None
+    network: Network | None = None
+    limits: dict[str, Any] = {}  # fields of Limits
+    allow_newer: bool = False
+    allow_links: bool = False
+    rebuild: bool = False
+    offline: bool = False
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """The first words of the differences that were asked for."""
+        of_image = ("base image", "python", "packages", "system packages", "environment")
+        asked: dict[str, Any] = {
+            "code": self.repo,
+            "arguments": self.args is not None or self.function,
+            "command": self.args is not None or self.function,
+            "parameters": self.params,
+            "variables": self.env or self.shim,
+            "inputs": self.inputs,
+            **dict.fromkeys(of_image, self.base_image or self.python),
+            "network": self.network,
+            "runtime": self.gpus,
+            "gpus": self.gpus,
+            "limits": self.limits,
+        }
+        if self.lock or self.as_of or self.allow_newer:
+            asked["packages"] = True
+        if self.allow_newer:
+            asked |= {"system packages": True, "base image": True}
+        return frozenset(what for what, value in asked.items() if value)
 
 
 # ---------------------------------------------------------------- what was found
@@ -366,6 +420,8 @@ class ContainerSpec(Value, frozen=True, kw_only=True):
     gpus: GpuRequest | None = None
     labels: dict[str, str] = {}
     entrypoint: tuple[str, ...] | None = None  # None: the image's
+    interactive: bool = False  # its stdin can be written to
+    tty: bool = False  # its streams are a terminal
 
 
 class EnvironmentPlan(Value, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ NAMES: Final = (
     "shm-size",
     "timeout",
 )
+CHECK: Final = "check"  # the table of what `compare` and `check` go by; no setting of a run
 _SIZES: Final = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _TIMES: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -52,6 +53,32 @@ def resolve(given: Mapping[str, str | None], directory: str) -> dict[str, Any]:
             values[name] = _parse(name, *found)
     limits = {field: values.pop(name) for name, field in _LIMITS.items() if name in values}
     return {**{_field(name): value for name, value in values.items()}, "limits": Limits(**limits)}
+
+
+def of_flags(given: Mapping[str, str | None]) -> dict[str, Any]:
+    """Only what flags say, as fields of `RunSpec`; those of its limits in a dict of their own.
+
+    Raises:
+        UsageError: a value that can't be understood.
+    """
+    values = {
+        name: _parse(name, text, f"--{name}") for name, text in given.items() if text is not None
+    }
+    limits = {field: values.pop(name) for name, field in _LIMITS.items() if name in values}
+    return {**{_field(name): value for name, value in values.items()}, "limits": limits}
+
+
+def check_table(directory: str) -> tuple[Any, str]:
+    """`[tool.reprorun.check]` as it stands and the file that has it; empty where there is none.
+
+    Args:
+        directory: where the search for a pyproject.toml starts, as for a run.
+
+    Raises:
+        UsageError: the pyproject.toml can't be read.
+    """
+    project, path = _project_settings(directory)
+    return project.get(CHECK, {}), path
 
 
 _LIMITS: Final = {"memory": "memory", "cpus": "cpus", "shm-size": "shm_size", "timeout": "timeout"}
@@ -130,7 +157,7 @@ def _table(content: dict[str, Any], path: str) -> dict[str, Any] | None:
 
 
 def _refuse_unknown(table: Mapping[str, Any], path: str) -> None:
-    unknown = sorted(set(table) - set(NAMES))
+    unknown = sorted(set(table) - {*NAMES, CHECK})
     if unknown:
         raise UsageError(
             f"{path}: [tool.reprorun] has no setting {unknown[0]!r}. It knows {', '.join(NAMES)}."
@@ -182,7 +209,8 @@ def parse_gpus(text: str) -> Gpus:
     return Gpus(kind="device", devices=devices)
 
 
-def _size(text: str) -> int:
+def parse_size(text: str) -> int:
+    """Bytes, such as `512m` or `2g`. Raises ValueError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", text.strip().lower())
     size = float(match[1]) * _SIZES[match[2]] if match else 0
     if size < 1 or math.isinf(size):
@@ -213,8 +241,8 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "as-of": _as_of,
     "gpus": parse_gpus,
     "network": _network,
-    "memory": _size,
+    "memory": parse_size,
     "cpus": _cpus,
-    "shm-size": _size,
+    "shm-size": parse_size,
     "timeout": _seconds,
 }

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import shutil
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any
 
 import msgspec
@@ -27,7 +26,9 @@ DOCKERFILE = "Dockerfile"
 OUTPUTS = "outputs"
 RESERVE_FILE = ".reprorun-reserve.tmp"  # a name that is no output and no part of the code
 
-PAYLOADS = frozenset({"args_data.b64", "variant_data.b64"})  # of run_experiment, too large to pass
+# what a command is given in its log directory: of run_experiment, too large to pass; of --function
+FUNCTION_FILE = "function_data.json"
+PAYLOADS = frozenset({"args_data.b64", "variant_data.b64", FUNCTION_FILE})
 
 OURS = PAYLOADS | frozenset(
     {RUN_FILE, METADATA_FILE, VARIANT_FILE, ARCHIVE_FILE, LOCK_FILE, CONSOLE_FILE, DOCKERFILE}
@@ -310,30 +311,3 @@ def _write_file(source: IO[bytes], target: str, mode: int) -> None:
             os.unlink(target)  # half a file would be taken for an output
             raise
     os.chmod(target, mode)
-
-
-def stream_tar(pieces: Iterable[bytes]) -> tarfile.TarFile:
-    """Read a tar from pieces as they come, without holding it in memory."""
-    return tarfile.open(fileobj=io.BufferedReader(_Pieces(iter(pieces))), mode="r|")
-
-
-class _Pieces(io.RawIOBase):
-    """Pieces of bytes as a file that can be read once."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._left = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self._left:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._left = memoryview(piece)
-        size = min(len(buffer), len(self._left))
-        buffer[:size] = self._left[:size]
-        self._left = self._left[size:]
-        return size

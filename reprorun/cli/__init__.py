@@ -14,9 +14,13 @@ from reprorun import __version__
 
 COMMANDS = {  # name: module, line of `--help`
     "exec": ("reprorun.cli.exec", "run a launcher script in a container, keep the record"),
+    "rerun": ("reprorun.cli.rerun", "run a record again, from the record alone"),
+    "shell": ("reprorun.cli.shell", "open a shell where a record was run, for finding out"),
+    "pack": ("reprorun.cli.pack", "put a record and all that a re-run needs into one file"),
     "lock": ("reprorun.cli.lock", "resolve the packages and write the lock, run nothing"),
     "ls": ("reprorun.cli.records", "list records"),
     "show": ("reprorun.cli.records", "say what a record holds"),
+    "export": ("reprorun.cli.export", "write a record as RO-Crate or SLSA provenance"),
     "gc": ("reprorun.cli.garbage", "remove images, containers and cached files that nothing needs"),
     "doctor": ("reprorun.cli.doctor", "what works on this machine, what doesn't, how to mend it"),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import click
@@ -39,30 +38,34 @@ def exec_command(**given: Any) -> int:
     spec = _spec(given)
     if given["dry_run"]:
         return _dry_run(spec, given["as_json"])
-    return _execute(spec, given)
+    from reprorun.cli.running import finish_run
+    from reprorun.engine import connect
+    from reprorun.workflow.exec import execute
+
+    return finish_run(given, lambda report: execute(spec, connect, report))
 
 
 def _spec(given: dict[str, Any]) -> Any:
     import os
 
     from reprorun import settings
-    from reprorun.cli.options import parse_env, parse_params
+    from reprorun.cli.options import (
+        cpu_forced,
+        named_twice,
+        parse_env,
+        parse_params,
+        refuse_empty,
+    )
     from reprorun.errors import UsageError
     from reprorun.model import RunSpec
 
-    if given["name"] is not None and given["log_dir"] is not None:
-        raise UsageError("--name and --log-dir both say where the record goes; give one of them.")
+    named_twice(given, "name", "log_dir")
     if given["file"] is not None and given["base_image"] is not None:
         raise UsageError("--file and --base-image both name the base image; give one of them.")
-    for flag in ("log_dir", "base_image", "file", "lock"):
-        if given[flag] == "":
-            raise UsageError(f"--{flag.replace('_', '-')} is empty.")
+    refuse_empty(given, "log_dir", "base_image", "file", "lock")
     cwd = os.getcwd()
     flags = {name: given[name.replace("-", "_")] for name in SETTINGS}
-    if given["force_cpu"]:
-        if flags["gpus"] not in (None, "none", "0"):
-            raise UsageError(f"--force-cpu and --gpus {flags['gpus']} contradict each other.")
-        flags["gpus"] = "none"
+    flags["gpus"] = cpu_forced(given["force_cpu"], flags["gpus"])
     directory = os.path.dirname(os.path.realpath(os.path.join(cwd, given["script"])))
     return RunSpec(
         script=given["script"],
@@ -87,45 +90,3 @@ def _dry_run(spec: Any, as_json: bool) -> int:
     plan = dry_run(spec, connect)
     click.echo(plan_as_json(plan) if as_json else plan_as_text(plan), nl=False)
     return 0
-
-
-def _execute(spec: Any, given: dict[str, Any]) -> int:
-    from reprorun.cli.report import make_reporter
-    from reprorun.engine import connect
-    from reprorun.errors import UsageError
-    from reprorun.store import record_text
-    from reprorun.workflow.exec import execute
-
-    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the record has to say so
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
-            signal.signal(number, signal.default_int_handler)
-    report = make_reporter(quiet=given["quiet"], verbose=given["verbose"], json=given["as_json"])
-    try:
-        finished = execute(spec, connect, report)
-        _say_end(report, finished)
-    finally:
-        report.close()
-    if given["as_json"]:
-        click.echo(record_text(finished.record), nl=False)
-    if finished.error:
-        raise UsageError(finished.error)
-    return int(finished.exit_code)
-
-
-def _say_end(report: Any, finished: Any) -> None:
-    from reprorun.cli.text import duration
-
-    record = finished.record
-    took = f"in {duration(record.seconds)}" if record.seconds is not None else ""
-    if record.status == "finished":
-        report.step("finished", took)
-    else:
-        report.step(record.status, f"{record.reason} (exit code {record.exit_code}) {took}".strip())
-    report.step("record", _shown(finished.log_dir))
-
-
-def _shown(path: str) -> str:
-    import os
-
-    inside = os.path.relpath(path)
-    return path if inside.startswith("..") else inside

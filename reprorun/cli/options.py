@@ -42,6 +42,32 @@ def with_settings(names: tuple[str, ...]) -> Callable[[Any], Any]:
     return decorate
 
 
+def with_archive_limits(command: Any) -> Any:
+    """Decorates a command that reads a launch archive."""
+    text = "Most that an archive may unpack to (default: 200000,8g)."
+    return click.option("--archive-limits", metavar="FILES,SIZE", help=text)(command)
+
+
+def limits_of(text: str | None) -> Any:
+    """The limits of an archive.
+
+    Raises:
+        UsageError: the text is no such pair.
+    """
+    from reprorun import settings
+    from reprorun.launch_archive import ArchiveLimits
+
+    if text is None:
+        return ArchiveLimits()
+    number, comma, size = text.partition(",")
+    try:
+        if not comma or not number.strip().isdecimal():
+            raise ValueError("is no pair such as 500000,20g")
+        return ArchiveLimits(files=int(number), size=settings.parse_size(size))
+    except ValueError as error:
+        raise UsageError(f"--archive-limits: {text!r} {error}.") from error
+
+
 def parse_params(pairs: tuple[str, ...]) -> dict[str, Any]:
     """`-P KEY=VALUE`: a JSON value; text that is no JSON is taken as it stands.
 
@@ -98,3 +124,29 @@ def parse_env(entries: tuple[str, ...]) -> dict[str, str]:
             value = os.environ[name]
         env[name] = value
     return env
+
+
+def named_twice(given: dict[str, Any], name: str, log_dir: str) -> None:
+    """Raise UsageError where two flags say where the record goes."""
+    if given.get(name) is not None and given.get(log_dir) is not None:
+        raise UsageError("--name and --log-dir both say where the record goes; give one of them.")
+
+
+def refuse_empty(given: dict[str, Any], *flags: str) -> None:
+    """Raise UsageError where a flag that names something is empty."""
+    for flag in flags:
+        if given.get(flag) == "":
+            raise UsageError(f"--{flag.replace('_', '-')} is empty.")
+
+
+def cpu_forced(force_cpu: bool, gpus: str | None) -> str | None:
+    """The value of --gpus, with --force-cpu taken into account.
+
+    Raises:
+        UsageError: they contradict each other.
+    """
+    if not force_cpu:
+        return gpus
+    if gpus not in (None, "none", "0"):
+        raise UsageError(f"--force-cpu and --gpus {gpus} contradict each other.")
+    return "none"

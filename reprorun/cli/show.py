@@ -9,10 +9,12 @@ from collections.abc import Iterator
 
 from reprorun import store
 from reprorun.cli.text import duration, printable, size
-from reprorun.model import LeftOut, Record
+from reprorun.model import Difference, LeftOut, Record
+from reprorun.workflow.lineage import Kin, Lineage
 
 WIDTH = 12
 SHOWN = 30  # outputs that are listed one by one
+DEEPEST = 20  # steps by which a re-run of a re-run is indented
 
 _FILES = (
     (store.RUN_FILE, "the full record"),
@@ -25,7 +27,7 @@ _FILES = (
 )
 
 
-def describe(log_dir: str, record: Record) -> Iterator[str]:
+def describe(log_dir: str, record: Record, lineage: Lineage) -> Iterator[str]:
     """The lines that `reprorun show` prints."""
     for name, text in _facts(log_dir, record):
         yield f"{name:<{WIDTH}} {printable(text)}"
@@ -34,6 +36,10 @@ def describe(log_dir: str, record: Record) -> Iterator[str]:
     yield from _section("left out of the archive", [_left_out(e) for e in record.left_out])
     yield from _section("not kept", [_left_out(entry) for entry in record.not_kept])
     yield from _section("notes", [printable(note) for note in record.notes])
+    yield from _section("re-run of", [_kin(kin) for kin in lineage.originals])
+    title = "differs from the original (* asked for)"
+    yield from _section(title, [_difference(entry) for entry in record.differences])
+    yield from _section("re-runs", [_kin(kin) for kin in lineage.reruns])
 
 
 def _facts(log_dir: str, record: Record) -> Iterator[tuple[str, str]]:
@@ -112,6 +118,18 @@ def _outputs(record: Record) -> list[str]:
 def _left_out(entry: LeftOut) -> str:
     there = f", {size(entry.size)}" if entry.size is not None else ""
     return printable(f"{entry.path}{there}: {entry.reason}")
+
+
+def _kin(kin: Kin) -> str:
+    """A record in the chain, indented by how far off it is."""
+    where = kin.log_dir or "not known on this machine"
+    depth = min(kin.distance - 1, DEEPEST)
+    return f"{'  ' * depth}{printable(f'{kin.id:<16}  {kin.status:<11}  {where}')}"
+
+
+def _difference(entry: Difference) -> str:
+    mark = "*" if entry.wanted else " "
+    return printable(f"{mark} {entry.what}: {entry.original}, now {entry.now}")
 
 
 def _section(title: str, lines: list[str]) -> Iterator[str]:

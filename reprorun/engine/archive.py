@@ -44,7 +44,7 @@ def write_archive(
     for number, layer in enumerate(layers):
         names.append(f"layer-{number}.tar")
         digest = hashlib.sha256()
-        yield _header(names[-1], layer.size)
+        yield tar_header(names[-1], layer.size)
         for piece in layer.pieces():
             digest.update(piece)
             yield piece
@@ -59,8 +59,8 @@ def write_archive(
         "RepoTags": list(tags),
         "Layers": [_ABSENT] * len(below) + names,
     }
-    yield from _file(config_name, config)
-    yield from _file("manifest.json", json.dumps([manifest]).encode())
+    yield from tar_file(config_name, config)
+    yield from tar_file("manifest.json", json.dumps([manifest]).encode())
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
@@ -92,12 +92,14 @@ def _settings(spec: ImageSpec, parent: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _file(name: str, data: bytes) -> Iterator[bytes]:
-    yield _header(name, len(data))
+def tar_file(name: str, data: bytes) -> Iterator[bytes]:
+    """A file as a member of a tar."""
+    yield tar_header(name, len(data))
     yield data + b"\0" * (-len(data) % tarfile.BLOCKSIZE)
 
 
-def _header(name: str, size: int) -> bytes:
+def tar_header(name: str, size: int) -> bytes:
+    """What stands before a member of a tar; its content is padded to whole blocks."""
     member = tarfile.TarInfo(name)
     member.size = size
     return member.tobuf(tarfile.GNU_FORMAT)

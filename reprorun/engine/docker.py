@@ -12,16 +12,16 @@ from typing import Any, cast
 import docker
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import Mount as DockerMount
-from docker.utils.socket import frames_iter
 from msgspec.structs import replace
 
 from reprorun.engine.buildx import Buildx, build_with, find_buildx
 from reprorun.engine.context import write_context
 from reprorun.engine.docker_errors import build_failure, translated
+from reprorun.engine.docker_streams import NO_DETACHING, DockerConversation, DockerOutput
 from reprorun.engine.docker_values import gpus_for, image_of, info_of, limits_for
 from reprorun.engine.loading import load
 from reprorun.engine.logins import check_store
-from reprorun.engine.protocol import Layer, Progress, Stream
+from reprorun.engine.protocol import Layer, Progress
 from reprorun.engine.pulling import cannot_pull, pull
 from reprorun.engine.references import own_first
 from reprorun.errors import BuildFailed, EngineError, ImageMissing
@@ -39,7 +39,6 @@ ANSWER_WITHIN = 60  # seconds that the engine may take for any answer but `wait`
 COPY_CHUNK = 1 << 20  # bytes
 
 _PARENT = "localhost/reprorun/parent"  # no other registry would ever be asked for it
-_STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
 _KINDS = {0: "changed", 1: "added", 2: "deleted"}
 
 
@@ -88,6 +87,36 @@ class DockerEngine:
             listed = self._client.images(filters={"label": label})
         found = (self.image(entry["Id"]) for entry in listed)
         return tuple(image for image in found if image is not None)  # else removed meanwhile
+
+    def tagged_images(self, repository: str) -> tuple[Image, ...]:
+        with self._talking():
+            listed = self._client.images(name=repository)
+        found = (self.image(entry["Id"]) for entry in listed)
+        return tuple(image for image in found if image is not None)
+
+    def save(self, image: str) -> Iterator[bytes]:
+        with self._talking(), self._patient():
+            yield from self._client.get_image(image, chunk_size=COPY_CHUNK)
+
+    def load_image(self, pieces: Iterable[bytes], tag: str) -> Image:
+        with self._talking(), self._patient():
+            # not quietly: what it tells shows that it is at work
+            for event in self._client.load_image(iter(pieces), quiet=False):
+                if "error" in event:
+                    raise EngineError(f"the engine refuses the image {tag}: {event['error']}")
+        image = self.image(tag)
+        if image is None:
+            raise EngineError(f"the engine took the image {tag}, but does not list it.")
+        return image
+
+    @contextmanager
+    def _patient(self) -> Iterator[None]:
+        """Before it answers about a whole image, an engine may be at work on it for long."""
+        self._client.timeout = None
+        try:
+            yield
+        finally:
+            self._client.timeout = ANSWER_WITHIN
 
     def remove_image(self, ref: str) -> None:
         with self._talking(), suppress(ImageNotFound):
@@ -206,6 +235,8 @@ class DockerEngine:
                 user=spec.user or None,
                 working_dir=spec.workdir,
                 labels=spec.labels,
+                stdin_open=spec.interactive,
+                tty=spec.tty,
                 # the user's proxies may hold a password, and are of no use without network
                 use_config_proxy=spec.network != "none",
                 stop_signal="SIGINT",  # what Ctrl-C would send: Python runs its `finally` blocks
@@ -237,6 +268,21 @@ class DockerEngine:
             wanted = {"stdout": 1, "stderr": 1, "stream": 1}
             socket = self._client.attach_socket(container, params=wanted)
         return DockerOutput(socket, self._address)
+
+    def converse(self, container: str) -> DockerConversation:
+        wanted = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1, "detachKeys": NO_DETACHING}
+        with self._talking():
+            tty = self._client.inspect_container(container)["Config"]["Tty"]
+            socket = self._client.attach_socket(container, params=wanted)
+        return DockerConversation(socket, self._address, tty=tty)
+
+    def resize(self, container: str, rows: int, columns: int) -> None:
+        with self._talking():
+            try:
+                self._client.resize(container, height=rows, width=columns)
+            except APIError:
+                if self.state(container).running:
+                    raise
 
     def wait(self, container: str) -> ContainerState:
         with self._talking():
@@ -285,28 +331,3 @@ class DockerEngine:
 
     def _talking(self, refusal: type[EngineError] = EngineError) -> AbstractContextManager[None]:
         return translated(self._address, refusal)
-
-
-class DockerOutput:
-    """What a container prints, read from the socket that attaching to it opened."""
-
-    def __init__(self, socket: Any, address: str) -> None:
-        self._socket = socket
-        self._address = address
-        self._frames = frames_iter(socket, tty=False)
-
-    def __iter__(self) -> DockerOutput:
-        return self
-
-    def __next__(self) -> tuple[Stream, bytes]:
-        with translated(self._address):
-            frame = next(self._frames, None)
-        if frame is None:
-            self.close()
-            raise StopIteration
-        number, data = frame
-        return _STREAMS[number], data
-
-    def close(self) -> None:
-        self._socket._response.close()
-        self._socket.close()

@@ -2,7 +2,7 @@
 
 Its containers are threads that run a Python function in place of a program. `sh -c SCRIPT` is
 understood as far as the contract tests need it: echo (with `>&2` and `>FILE`), exit, sleep, rm,
-`kill -KILL $$` and `trap '' INT`, separated by semicolons.
+cat, `stty size`, `kill -KILL $$` and `trap '' INT`, separated by semicolons.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 
+from reprorun.engine.images import read_saved, write_loadable
 from reprorun.engine.protocol import Layer, Progress, Stream
 from reprorun.errors import BuildFailed, EngineError, ImageMissing
 from reprorun.model import (
@@ -49,6 +51,8 @@ class FakeProcess:
     def __init__(self, spec: ContainerSpec, base: Iterable[str]) -> None:
         self.spec = spec
         self.output: queue.Queue[tuple[Stream, bytes] | None] = queue.Queue()
+        self.input: queue.Queue[bytes | None] = queue.Queue()
+        self.size = (0, 0)  # rows and columns of its terminal
         self.interrupted = threading.Event()
         self.killed = threading.Event()
         self.ignores_interrupts = False
@@ -58,7 +62,16 @@ class FakeProcess:
 
     def say(self, text: str, stream: Stream = "stdout") -> None:
         """Print."""
+        if self.spec.tty:
+            stream, text = "stdout", text.replace("\n", "\r\n")
         self.output.put((stream, text.encode()))
+
+    def read(self) -> bytes:
+        """A piece of its input as it was sent; empty at the end, as where nothing can be sent."""
+        piece = self.input.get() if self.spec.interactive else None
+        if self.killed.is_set():
+            raise Killed
+        return piece or b""
 
     def write(self, path: str, data: bytes) -> None:
         """Write a file, in a mounted directory or in the container's own file system."""
@@ -84,6 +97,12 @@ class FakeProcess:
         self.changes.pop(target, None)
         if target in self._base:
             self.changes[target] = Change(path=target, kind="deleted")
+
+    def kill(self) -> None:
+        """End the program, whatever it waits for."""
+        self.killed.set()
+        self.interrupted.set()
+        self.input.put(None)
 
     def sleep(self, seconds: float) -> None:
         """Sleep; ends early, and the program with it, when the container is stopped."""
@@ -111,6 +130,24 @@ class FakeOutput:
         pass
 
 
+class FakeConversation(FakeOutput):
+    """The same, and what it reads."""
+
+    def __init__(self, process: FakeProcess) -> None:
+        super().__init__(process.output)
+        self._input = process.input
+
+    def send(self, data: bytes) -> None:
+        self._input.put(data)
+
+    def send_end(self) -> None:
+        self._input.put(None)
+
+    def close(self) -> None:
+        self.send_end()
+        self._pieces.put(None)
+
+
 class _Container:
     def __init__(self, spec: ContainerSpec, program: Program, base: Iterable[str]) -> None:
         self.process = FakeProcess(spec, base)
@@ -126,6 +163,31 @@ class _Container:
             code = KILLED if self.process.killed.is_set() else INTERRUPTED
         self.exit_code = code
         self.process.output.put(None)
+
+
+class _Tar:
+    """A layer."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._data = b"".join(pieces)
+        self.diff_id = f"sha256:{hashlib.sha256(self._data).hexdigest()}"
+        self.size = len(self._data)
+        self.names = frozenset(f"/{name}" for name in _unpack(self._data))
+
+    def pieces(self) -> Iterator[bytes]:
+        yield self._data
+
+
+def _config(image: Image) -> bytes:
+    """An image's settings as engines have them."""
+    return msgspec.json.encode(
+        {
+            "architecture": image.machine,
+            "os": "linux",
+            "config": {"Env": image.env, "Labels": image.labels},
+            "rootfs": {"type": "layers", "diff_ids": image.layers},
+        }
+    )
 
 
 class FakeEngine:
@@ -154,7 +216,7 @@ class FakeEngine:
         self.specs: list[ContainerSpec] = []
         self.builds: list[str] = []
         self._files: dict[str, frozenset[str]] = {}  # of images
-        self._layers: dict[str, frozenset[str]] = {}  # the same of layers, by digest
+        self._tars: dict[str, _Tar] = {}  # layers, by digest
         self._names = itertools.count()
 
     def info(self) -> EngineInfo:
@@ -181,6 +243,36 @@ class FakeEngine:
             if name in image.labels and value in ("", image.labels[name])
         )
 
+    def tagged_images(self, repository: str) -> tuple[Image, ...]:
+        return tuple(
+            msgspec.structs.replace(image, tags=(tag,))
+            for tag, image in self.images.items()
+            if tag.rpartition(":")[0] == repository
+        )
+
+    def save(self, image: str) -> Iterator[bytes]:
+        found = self.image(image)
+        if found is None:
+            raise EngineError(f"the engine refused: No such image: {image}")
+        for digest in found.layers:
+            if digest not in self._tars:
+                raise EngineError(f"the layer {digest} of {image} was made up for a test")
+        tars = [self._tars[digest] for digest in found.layers]
+        yield from write_loadable([], _config(found), tars)
+
+    def load_image(self, pieces: Iterable[bytes], tag: str) -> Image:
+        config, layers = read_saved(pieces, _Tar)
+        told = msgspec.json.decode(config)
+        self._tars.update((layer.diff_id, layer) for layer in layers)
+        return self._store(
+            tag,
+            layers=tuple(layer.diff_id for layer in layers),
+            labels=told["config"].get("Labels") or {},
+            env=tuple(told["config"].get("Env") or ()),
+            machine=told["architecture"],
+            inside=frozenset().union(*(layer.names for layer in layers)),
+        )
+
     def remove_image(self, ref: str) -> None:
         image = self.image(ref)
         users = [c for c in self.containers.values() if self.image(c.process.spec.image) == image]
@@ -205,8 +297,8 @@ class FakeEngine:
                 raise BuildFailed(f"{layer.title}: {len(data)} bytes came, {layer.size} were said")
             own.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
             layer.made(own[-1])
-            self._layers[own[-1]] = frozenset(f"/{name}" for name in _unpack(data))
-            inside |= self._layers[own[-1]]
+            self._tars[own[-1]] = _Tar([data])
+            inside |= self._tars[own[-1]].names
         env = dict(entry.partition("=")[::2] for entry in parent.env)
         return self._put(
             spec.tag,
@@ -222,10 +314,14 @@ class FakeEngine:
         yield image
 
     def _inside(self, parent: Image, layers: Sequence[Layer]) -> frozenset[str]:
-        known = [self._layers.get(str(layer.diff_id), frozenset()) for layer in layers]
+        known = [self._tars[d].names for layer in layers if (d := str(layer.diff_id)) in self._tars]
         return self._files.get(parent.id, frozenset()).union(*known)
 
-    def _put(
+    def _put(self, tag: str, **fields: Any) -> Image:
+        self.builds.append(tag)
+        return self._store(tag, **fields)
+
+    def _store(
         self,
         tag: str,
         *,
@@ -244,7 +340,6 @@ class FakeEngine:
             machine=machine,
         )
         self.images[tag] = image
-        self.builds.append(tag)
         self._files[image.id] = inside
         return image
 
@@ -321,6 +416,12 @@ class FakeEngine:
     def attach(self, container: str) -> FakeOutput:
         return FakeOutput(self._get(container).process.output)
 
+    def converse(self, container: str) -> FakeConversation:
+        return FakeConversation(self._get(container).process)
+
+    def resize(self, container: str, rows: int, columns: int) -> None:
+        self._get(container).process.size = (rows, columns)
+
     def wait(self, container: str) -> ContainerState:
         self._get(container).thread.join()
         return self.state(container)
@@ -339,8 +440,7 @@ class FakeEngine:
     def kill(self, container: str) -> None:
         found = self._get(container)
         if found.thread.is_alive():
-            found.process.killed.set()
-            found.process.interrupted.set()
+            found.process.kill()
             found.thread.join()
 
     def changes(self, container: str) -> tuple[Change, ...]:
@@ -357,8 +457,7 @@ class FakeEngine:
     def remove(self, container: str) -> None:
         found = self.containers.pop(container, None)
         if found and found.thread.is_alive():
-            found.process.killed.set()
-            found.process.interrupted.set()
+            found.process.kill()
 
     def close(self) -> None:
         pass
@@ -411,11 +510,22 @@ def _trap(process: FakeProcess, words: list[str]) -> None:
     process.ignores_interrupts = words == ["", "INT"]
 
 
+def _cat(process: FakeProcess, words: list[str]) -> None:
+    while piece := process.read():
+        process.say(piece.decode())
+
+
+def _stty(process: FakeProcess, words: list[str]) -> None:
+    process.say(f"{process.size[0]} {process.size[1]}\n")
+
+
 _SHELL: dict[str, Callable[[FakeProcess, list[str]], None]] = {
     "echo": _echo,
     "sleep": lambda process, words: process.sleep(float(words[0])),
     "rm": lambda process, words: process.remove(words[0]),
     "kill": _kill,
+    "cat": _cat,
+    "stty": _stty,
     "trap": _trap,
 }
 

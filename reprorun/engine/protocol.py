@@ -37,6 +37,21 @@ class Output(Protocol):
         ...
 
 
+class Conversation(Output, Protocol):
+    """Both directions: what a container prints, and what it reads.
+
+    Of a container with a terminal all output comes as `stdout`.
+    """
+
+    def send(self, data: bytes) -> None:
+        """Let it read this; waits until it is taken."""
+        ...
+
+    def send_end(self) -> None:
+        """Let it read to the end of its input. Only where it has no terminal."""
+        ...
+
+
 class Layer(Protocol):
     """One layer of an image to be made: a tar of which the size is known before it is read."""
 
@@ -85,6 +100,24 @@ class Engine(Protocol):
 
     def labelled_images(self, label: str) -> tuple[Image, ...]:
         """The images that carry a label, `KEY` or `KEY=VALUE`."""
+        ...
+
+    def tagged_images(self, repository: str) -> tuple[Image, ...]:
+        """The images that have a name `REPOSITORY:TAG`, whatever the tag."""
+        ...
+
+    def save(self, image: str) -> Iterator[bytes]:
+        """An image with all its layers, in pieces of a tar; `images.read_saved` reads it."""
+        ...
+
+    def load_image(self, pieces: Iterable[bytes], tag: str) -> Image:
+        """Take an image over.
+
+        Args:
+            pieces: a tar as `images.write_loadable` writes it. Where reading it raises, there is no
+                such image. Not every engine verifies its layers: whoever reads it has to.
+            tag: the name that the tar gives it.
+        """
         ...
 
     def remove_image(self, ref: str) -> None:
@@ -144,6 +177,18 @@ class Engine(Protocol):
 
         The connection stands when this returns, so that attaching before `start` misses nothing.
         """
+        ...
+
+    def converse(self, container: str) -> Conversation:
+        """Its output from now on, and its input; it must have been created as interactive.
+
+        The connection stands when this returns, as with `attach`. When it is closed, so is the
+        container's input.
+        """
+        ...
+
+    def resize(self, container: str, rows: int, columns: int) -> None:
+        """Tell its terminal how large it is. Nothing happens when it has exited."""
         ...
 
     def wait(self, container: str) -> ContainerState:

@@ -152,7 +152,7 @@ def _made(request: Request, build: Build) -> Lock:
 def _what_lacks(request: Request, resolution: Resolution, makers: _Builds) -> Iterator[str]:
     """Whether a lock that may have been edited has all that its packages need."""
     given = {candidate.name: candidate for candidate in resolution.candidates}
-    built = {c.name: makers.of(c).metadata for c in given.values() if c.wheel is None}
+    built = {(c.name, makers.of(c).metadata) for c in given.values() if c.wheel is None}
     wanted = msgspec.structs.replace(request.wanted, exact=False)
     ask = partial(resolve, as_of=request.as_of, offline=request.offline)
     try:
@@ -225,20 +225,20 @@ def _source(candidate: Candidate, built: Built) -> Source:
 
 def _resolved(request: Request, wanted: Wanted, builds: _Builds) -> Resolution:
     """What uv chooses; asked again when something had to be built to know what it needs."""
-    metadata: dict[str, WheelMetadata] = {}
+    known: set[tuple[str, WheelMetadata]] = set()  # of all that was tried: a version may not do
     for _ in range(_MOST_ROUNDS):
         resolution = resolve(
             wanted,
             request.root,
             request.base,
-            metadata,
+            known,
             as_of=request.as_of,
             offline=request.offline,
         )
-        now = {c.name: builds.of(c).metadata for c in resolution.candidates if c.wheel is None}
-        if wanted.exact or all(metadata.get(name) == found for name, found in now.items()):
+        now = {(c.name, builds.of(c).metadata) for c in resolution.candidates if c.wheel is None}
+        if wanted.exact or now <= known:
             return resolution
-        metadata = now
+        known |= now
     raise LockFailed(
         "the packages that must be built from source ask for ever others of each other."
     )

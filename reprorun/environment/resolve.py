@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -28,9 +28,15 @@ _NO_WHEEL = re.compile(
     r"Wheels are required for `([^`]+)` because building from source is disabled"
 )
 _NO_BUILD = re.compile(r"Building source distributions for `([^`]+)` is disabled")
+_BAD_METADATA = re.compile(r"Metadata for `([^`]+)` \([^)]*\) could not be parsed")
 _UNREACHABLE = re.compile(r"error sending request|dns error|tcp connect error")
 _UNBUILT_VERSION = "9999"  # of what has an address; newer than whatever another package asks for
 _MOST_ROUNDS = 50
+# an extra that wants something at an address that names no archive, which uv does not take
+_EXTRA_OF_ADDRESS = re.compile(
+    r"@\s*https?://\S+(?<!\.zip)(?<!\.gz)(?<!\.whl)(?<!\.bz2)(?<!\.xz)(?<!\.tgz)\s*;"
+    r".*\bextra\s*==\s*['\"]([^'\"]+)['\"]"
+)
 _HASH = re.compile(r"--hash[=\s]+sha256:([0-9a-fA-F]{64})")
 _NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 
@@ -62,7 +68,7 @@ def resolve(
     wanted: Wanted,
     root: str,
     base: BaseImage,
-    built: Mapping[str, WheelMetadata],
+    built: Collection[tuple[str, WheelMetadata]],
     *,
     as_of: str | None,
     offline: bool,
@@ -73,7 +79,7 @@ def resolve(
         wanted: what is asked for.
         root: the repository's root, absolute.
         base: the image that the packages must fit.
-        built: by name, what the wheels built so far from source say.
+        built: name, and what a wheel says that was built from source.
         as_of: ISO date; packages of that day.
         offline: open no connection.
 
@@ -114,7 +120,7 @@ def _write(directory: str, name: str, lines: Iterable[str]) -> str:
 
 def _answer(
     command: list[str],
-    built: Mapping[str, WheelMetadata],
+    built: Collection[tuple[str, WheelMetadata]],
     scratch: str,
     cwd: str,
     offline: bool,
@@ -134,7 +140,7 @@ def _answer(
 
 def _compile(
     command: list[str],
-    built: Mapping[str, WheelMetadata],
+    built: Collection[tuple[str, WheelMetadata]],
     scratch: str,
     cwd: str,
     offline: bool,
@@ -149,7 +155,9 @@ def _compile(
         except UvFailed as failure:
             if _UNREACHABLE.search(failure.said) and not offline:
                 raise IndexUnreachable(str(failure)) from failure
-            more = {normal_name(name) for name in _NO_WHEEL.findall(failure.said)} - offered
+            # what says badly what it needs, some of 2021 do, is built: then we read that
+            without_wheel = _NO_WHEEL.findall(failure.said) + _BAD_METADATA.findall(failure.said)
+            more = {normal_name(name) for name in without_wheel} - offered
             direct = {normal_name(name) for name in _NO_BUILD.findall(failure.said)} - addressed
             if not more and not direct:
                 raise
@@ -164,7 +172,7 @@ def _told(
     command: list[str],
     offered: set[str],
     addressed: set[str],
-    built: Mapping[str, WheelMetadata],
+    built: Collection[tuple[str, WheelMetadata]],
     scratch: str,
     cwd: str,
 ) -> list[str]:
@@ -173,9 +181,9 @@ def _told(
         return command
     entries: list[dict[str, Any]] = []
     for name in sorted(offered | addressed):
-        if name in built:
-            entries.append(_metadata(name, built[name]))
-        elif name in addressed:
+        of_it = sorted((f for each, f in built if each == name), key=lambda f: f.version)
+        entries += [_metadata(name, found) for found in of_it]
+        if name in addressed and not of_it:
             entries.append({"name": name, "version": _UNBUILT_VERSION, "requires-dist": []})
         if name in offered:
             entries.append({"name": name, "requires-dist": []})
@@ -187,11 +195,12 @@ def _told(
 
 
 def _metadata(name: str, found: WheelMetadata) -> dict[str, Any]:
+    unknown = {match[1] for line in found.requires if (match := _EXTRA_OF_ADDRESS.search(line))}
     entry = {
         "name": name,
         "version": found.version,
-        "requires-dist": list(found.requires),
-        "provides-extra": list(found.extras),
+        "requires-dist": [r for r in found.requires if not _EXTRA_OF_ADDRESS.search(r)],
+        "provides-extra": [extra for extra in found.extras if extra not in unknown],
     }
     return {**entry, "requires-python": found.requires_python} if found.requires_python else entry
 

@@ -6,22 +6,33 @@ import os
 
 from reprorun.environment import tar
 from reprorun.environment.wheel import Layout
-from reprorun.model import HOME, LOG_DIR, PREFIX, WORKSPACE, BaseImage
+from reprorun.model import HOME, LOG_DIR, PREFIX, SHIMS, WORKSPACE, BaseImage
 
 SUPERVISOR = "reprorun/experiment/supervise.py"
+_STAND_INS = "experiment/shims"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _GUEST_MODULES = ("__init__.py", "experiment_wrapper.py", "launch.py")
 
 
 def guest_files() -> dict[str, bytes]:
     """The part of reprorun that runs in the container: path below site-packages -> content."""
-    names = [*_GUEST_MODULES]
+    names = [*_GUEST_MODULES, *_shim_files()]
     names += [f"experiment/{n}" for n in os.listdir(f"{_PACKAGE}/experiment") if n.endswith(".py")]
     found = {}
     for name in sorted(names):
         with open(os.path.join(_PACKAGE, name), "rb") as file:
             found[f"reprorun/{name}"] = file.read()
     return found
+
+
+def _shim_files() -> list[str]:
+    """What takes the place of other packages and programs; found only where it is asked for."""
+    return [
+        os.path.relpath(os.path.join(directory, name), _PACKAGE)
+        for directory, _, names in os.walk(f"{_PACKAGE}/{_STAND_INS}")
+        for name in names
+        if os.path.basename(directory) != "__pycache__"
+    ]
 
 
 def skeleton(base: BaseImage, paths: tuple[str, ...]) -> list[tar.Entry]:
@@ -37,9 +48,11 @@ def skeleton(base: BaseImage, paths: tuple[str, ...]) -> list[tar.Entry]:
     for name in ("python", "python3", f"python{base.python_minor}"):
         entries.append(tar.link(f"{PREFIX}/bin/{name}", base.executable))
     for name, content in guest_files().items():
-        entries.append(tar.file(f"{site_packages}/{name}", content))
+        mode = 0o755 if content.startswith(b"#!") else 0o644  # a script
+        entries.append(tar.file(f"{site_packages}/{name}", content, mode))
     # the same place for every Python, so that the entry point is the same too
     entries.append(tar.link(f"{PREFIX}/supervise.py", f"{site_packages}/{SUPERVISOR}"))
+    entries.append(tar.link(SHIMS, f"{site_packages}/reprorun/{_STAND_INS}"))
     if paths:
         lines = "".join(os.path.normpath(f"{WORKSPACE}/{path}") + "\n" for path in paths)
         entries.append(tar.file(f"{site_packages}/reprorun_workspace.pth", lines.encode()))

@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -71,36 +72,44 @@ def from_git(source: GitSource, *, offline: bool) -> SourceTree:
     Raises:
         LockFailed: it can't be had.
     """
-    if offline and not source.url.startswith("file:"):
-        raise LockFailed(
-            f"{strip(source.url)} has to be fetched to be built, and this is --offline."
-        )
-    if not _COMMIT.fullmatch(source.commit):
-        raise LockFailed(f"{strip(source.url)}: {source.commit!r} is no git commit.")
     with tempfile.TemporaryDirectory(prefix="reprorun-") as scratch:
-        place = os.path.join(scratch, "source")
-        _git("clone", "--quiet", "--no-checkout", "--", source.url, place, address=source.url)
-        _git("-C", place, "checkout", "--quiet", "--detach", source.commit, address=source.url)
-        _git(
-            "-C",
-            place,
-            "submodule",
-            "--quiet",
-            "update",
-            "--init",
-            "--recursive",
-            address=source.url,
-        )
+        check_out(source, os.path.join(scratch, "source"), offline=offline)
         entries = _measured(_directory_entries(scratch), strip(source.url))
     without = [_without_login(entry, source.url) for entry in entries]
     return _tree(without, posixpath.join("source", source.subdirectory), strip(source.url))
 
 
-def _git(*words: str, address: str) -> None:
+def check_out(source: GitSource, place: str, *, offline: bool) -> None:
+    """Clone a repository and check out a commit, submodules included.
+
+    Args:
+        source: its address, or the path of a repository on this host.
+        place: the directory to make.
+        offline: open no connection.
+
+    Raises:
+        LockFailed: it can't be had.
+    """
+    url, local = source.url, os.path.isabs(source.url) or source.url.startswith("file:")
+    if offline and not local:
+        raise LockFailed(f"{strip(url)} has to be fetched, and --offline opens no connection.")
+    if not _COMMIT.fullmatch(source.commit):
+        raise LockFailed(f"{strip(url)}: {source.commit!r} is no git commit.")
+    # submodules beside a local repository are the user's too, but no command that it names is run
+    variables = {"GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh"} if local else {}
+    git = partial(_git, address=url, variables=variables)
+    inside = ["-C", place]
+    git("clone", "--quiet", "--no-checkout", "--", url, place)
+    git(*inside, "checkout", "--quiet", "--detach", source.commit)
+    git(*inside, "submodule", "--quiet", "update", "--init", "--recursive")
+
+
+def _git(*words: str, address: str, variables: dict[str, str]) -> None:
     # a repository that is not the user's own may bring hooks of none, and links to nowhere
     command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *words]
-    variables = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
+    env = {**os.environ, **quiet, **variables}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         why = done.stderr.strip().replace(address, strip(address))
         raise LockFailed(f"{strip(address)} can't be fetched: {why}")

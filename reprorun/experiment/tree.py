@@ -113,8 +113,10 @@ class TreeBuilder:
     def _add_link(self, path: str, target: str) -> None:
         """Keeps a link; what it leads to is kept only where that is part of the tree."""
         self._files.add(path)
-        place = os.path.normpath(os.path.join(os.path.dirname(path), target))
-        if os.path.isabs(place) or place.split(os.sep)[0] == os.pardir:
+        # an absolute one leads elsewhere in a container, also where it leads inside here
+        place = os.path.realpath(os.path.join(self.root, path))
+        inside = os.path.relpath(place, os.path.realpath(self.root))
+        if os.path.isabs(target) or inside.split(os.sep)[0] == os.pardir:
             self.leave_out(path, _LINK_OUT.format(target))
 
     def _is_reached_by_link(self, directory: str) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 
 from reprorun.errors import UsageError
 from reprorun.formats import tree
+from reprorun.formats.import_names import is_known, package_of
 from reprorun.formats.installed import Environment, Installed, active_environment
 from reprorun.formats.places import module_places
 from reprorun.formats.python_imports import Import, imports_of
@@ -25,12 +27,18 @@ _OURS = frozenset(("reprorun", "__main__", "__future__"))
 class Imports(Value, frozen=True, kw_only=True):
     """What was found."""
 
-    lines: tuple[str, ...] = ()  # NAME==VERSION
+    lines: tuple[str, ...] = ()  # NAME==VERSION, or NAME
     paths: tuple[str, ...] = ()  # for the module search path, relative to the root
     notes: tuple[str, ...] = ()
 
 
-def find_imports(code: Code, variables: dict[str, str] | None = None) -> Imports:
+def find_imports(
+    code: Code,
+    variables: dict[str, str] | None = None,
+    *,
+    installed: bool = True,
+    without: Collection[str] = (),
+) -> Imports:
     """The packages that the launcher and the local modules that it reaches import.
 
     Versions are those that are installed in the active environment, or in the Python that runs.
@@ -38,12 +46,17 @@ def find_imports(code: Code, variables: dict[str, str] | None = None) -> Imports
     Args:
         code: the launcher's repository.
         variables: environment variables, for the active environment.
+        installed: false for code that was never run here: packages are then told by the names of
+            the modules, and have no versions.
+        without: top-level modules that need no package.
 
     Raises:
         UsageError: an import at the top of a module that is neither local nor installed.
     """
-    environment = active_environment(dict(os.environ) if variables is None else variables)
-    walk = _Walk(code, environment)
+    environment = None
+    if installed:
+        environment = active_environment(dict(os.environ) if variables is None else variables)
+    walk = _Walk(code, environment, without)
     walk.read(code.launcher)
     return walk.result()
 
@@ -51,9 +64,13 @@ def find_imports(code: Code, variables: dict[str, str] | None = None) -> Imports
 class _Walk:
     """The local modules that were read, and the packages that they import."""
 
-    def __init__(self, code: Code, environment: Environment) -> None:
+    def __init__(
+        self, code: Code, environment: Environment | None, without: Collection[str]
+    ) -> None:
         self._root = code.root
-        self._environment = environment
+        self._environment = environment  # None: packages are told by the names of modules
+        self._label = environment.label if environment else ""
+        self._no_packages = _OURS.union(without)
         here = os.path.dirname(code.launcher) or "."
         self._places = list(dict.fromkeys((here, ".")))  # the launcher's directory comes first
         self._paths: list[str] = []
@@ -94,9 +111,9 @@ class _Walk:
             here = os.path.normpath(os.path.join(os.path.dirname(path), "../" * (one.level - 1)))
             return self._files(here, one.module, one.names)
         top = one.module.split(".")[0]
-        if top in _OURS or _is_standard(top):
+        if top in self._no_packages or _is_standard(top):
             return []
-        place = self._local(top, namespaces=False)
+        place = self._local(top, namespaces=self._environment is None)
         if place is None:
             brought = self._bringing(one, conditional, path)
             if brought:
@@ -145,6 +162,8 @@ class _Walk:
     def _bringing(self, one: Import, conditional: bool, path: str) -> bool:
         """Keep the packages that a module comes from; whether there are any."""
         modules = [f"{one.module}.{name}" for name in one.names if name != "*"] or [one.module]
+        if self._environment is None:
+            return self._by_name(modules, conditional, f"{path}, line {one.line}")
         found = [each for module in modules for each in self._environment.bringing(module)]
         for installed in found:
             directory = installed.origin.directory if installed.origin else None
@@ -159,6 +178,16 @@ class _Walk:
                 return self._local(one.module.split(".")[0], namespaces=True) is None
             self._refuse(path, one, installed.name, directory, conditional)
         return bool(found)
+
+    def _by_name(self, modules: list[str], conditional: bool, place: str) -> bool:
+        """Keep the packages that modules are named after; those that may be missing, if known."""
+        for module in modules:
+            package = package_of(module)
+            if package is None or (conditional and not is_known(package)):
+                self._missing.setdefault(package or module, place)
+            else:
+                self._installed[package] = Installed(name=package, version="")
+        return True
 
     def _refuse(self, path: str, one: Import, name: str, directory: str, conditional: bool) -> None:
         """A working tree elsewhere can't be had again: an error, or under a condition a note."""
@@ -176,13 +205,15 @@ class _Walk:
             return
         raise UsageError(
             f"{path}, line {one.line}: no file says what packages are needed, and {one.module} is "
-            f"neither in the repository nor installed in {self._environment.label}. "
+            f"neither in the repository nor installed in {self._label}. "
             "Write a requirements.txt."
         )
 
     def _line(self, one: Installed) -> str:
         if one.origin and one.origin.requirement:
             return one.origin.requirement
+        if not one.version:
+            return one.name
         version, _, build = one.version.partition("+")
         if build:
             self._notes.append(f"{one.name} {one.version} is asked for as {version}")
@@ -191,18 +222,23 @@ class _Walk:
     def _all_notes(self) -> tuple[str, ...]:
         notes = list(self._notes)
         if self._installed:
-            found = ", ".join(
-                f"{one.name} {one.version}" for _, one in sorted(self._installed.items())
-            )
-            notes.insert(
-                0,
-                f"no file says what packages are needed: {found} "
-                f"as installed in {self._environment.label}",
-            )
-        if self._missing:
-            found = ", ".join(f"{name} ({place})" for name, place in self._missing.items())
-            notes.append(f"imported under a condition and not installed, so left out: {found}")
+            notes.insert(0, f"no file says what packages are needed: {self._found()}")
+        missing = {n: place for n, place in self._missing.items() if n not in self._installed}
+        if missing:
+            found = ", ".join(f"{name} ({place})" for name, place in missing.items())
+            by_name = "imported, but of no package that is known, so left out"
+            missed = "imported under a condition and not installed, so left out"
+            notes.append(f"{missed if self._environment else by_name}: {found}")
         return tuple(dict.fromkeys(notes))
+
+    def _found(self) -> str:
+        """The packages, and where their versions are from."""
+        found = [one for _, one in sorted(self._installed.items())]
+        if self._environment is None:
+            names = ", ".join(one.name for one in found)
+            return f"{names}, by the names of imports, at the versions of the record's day"
+        names = ", ".join(f"{one.name} {one.version}" for one in found)
+        return f"{names} as installed in {self._label}"
 
 
 def _is_standard(name: str) -> bool:

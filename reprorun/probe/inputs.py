@@ -43,11 +43,22 @@ def _describe(path: str, typed: str, code: Code) -> InputFile:
     target = _target(path, typed, code)
     if not (os.path.isfile(path) or os.path.isdir(path)):
         raise UsageError(f"--input {typed} is neither a file nor a directory.")
-    if os.path.isfile(path):
-        return InputFile(
-            path=path, target=target, size=os.path.getsize(path), sha256=sha256_of(path)
-        )
-    return _describe_directory(path, target)
+    return describe_input(path, target)
+
+
+def describe_input(path: str, target: str) -> InputFile:
+    """A file or directory with its digest.
+
+    Args:
+        path: on the host.
+        target: in the container.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    if os.path.isdir(path):
+        return _describe_directory(path, target)
+    return InputFile(path=path, target=target, size=os.path.getsize(path), sha256=sha256_of(path))
 
 
 def _target(path: str, typed: str, code: Code) -> str:
@@ -56,13 +67,24 @@ def _target(path: str, typed: str, code: Code) -> str:
         raise UsageError(f"--input {typed} is the repository itself, which is archived anyway.")
     if inside != ".." and not inside.startswith("../"):
         return f"{WORKSPACE}/{inside}"
-    taken = [place for place in RESERVED if _overlap(path, place)]
-    if taken or path == "/tmp":
+    taken = is_reserved(path)
+    if taken:
         raise UsageError(
-            f"--input {typed}: the container has its own {taken[0] if taken else path}, so {path} "
+            f"--input {typed}: the container has its own {taken}, so {path} "
             "can't be shown at the same path there. Copy or bind it elsewhere, such as /data."
         )
     return path
+
+
+def is_reserved(path: str) -> str | None:
+    """The place of the container's own that a path would lie over or in; None where there is none.
+
+    Args:
+        path: absolute.
+    """
+    if path == "/tmp":
+        return path
+    return next((place for place in RESERVED if _overlap(path, place)), None)
 
 
 def _overlap(path: str, place: str) -> bool:

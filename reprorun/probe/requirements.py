@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from reprorun.errors import UsageError
 from reprorun.formats import tree
@@ -10,10 +12,19 @@ from reprorun.formats.deciding import Found, deciding_file, kind_of_lock, projec
 from reprorun.formats.python_version import Python, find_python
 from reprorun.model import Code, Requirements
 
+if TYPE_CHECKING:
+    from reprorun.probe.imports import Imports
+
 SYSTEM_PACKAGES = "apt.txt"
 
 
-def find_requirements(code: Code, lock: str | None = None) -> Requirements:
+def find_requirements(
+    code: Code,
+    lock: str | None = None,
+    *,
+    installed: bool = True,
+    without: Collection[str] = (),
+) -> Requirements:
     """Which file decides on the packages, and what the files say about Python.
 
     From the launcher's directory to the root, the nearest directory with such a file wins; in one
@@ -22,6 +33,9 @@ def find_requirements(code: Code, lock: str | None = None) -> Requirements:
     Args:
         code: the launcher's repository.
         lock: a lock file to take instead, absolute or relative to the root.
+        installed: false for code that was never run here: what its imports need is then told by
+            their names, and not by what is installed.
+        without: top-level modules that need no package, for the same.
 
     Raises:
         UsageError: a file that can't be read, dependencies that are computed, or an import of
@@ -32,7 +46,10 @@ def find_requirements(code: Code, lock: str | None = None) -> Requirements:
     python = find_python(code.root, directories, found)
     system_packages = _nearest(code.root, directories, SYSTEM_PACKAGES)
     if found is None:
-        return _from_imports(code, python, system_packages)
+        from reprorun.probe.imports import find_imports
+
+        imports = find_imports(code, installed=installed, without=without)
+        return _from_imports(imports, python, system_packages)
     return Requirements(
         kind=found.kind,
         source=found.source,
@@ -73,10 +90,7 @@ def _nearest(root: str, directories: tuple[str, ...], name: str) -> str | None:
     return None
 
 
-def _from_imports(code: Code, python: Python, system_packages: str | None) -> Requirements:
-    from reprorun.probe.imports import find_imports
-
-    found = find_imports(code)
+def _from_imports(found: Imports, python: Python, system_packages: str | None) -> Requirements:
     return Requirements(
         kind="imports" if found.lines else "none",
         lines=found.lines,

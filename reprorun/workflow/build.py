@@ -6,7 +6,6 @@ when its label says that it was made from exactly those.
 
 from __future__ import annotations
 
-import lzma
 import os
 import tarfile
 import tempfile
@@ -21,7 +20,7 @@ from reprorun.engine import Engine
 from reprorun.environment.fetch import fetch_whole
 from reprorun.environment.layers import DamagedLayer, WheelLayer, environment_layers
 from reprorun.environment.tar import EPOCH
-from reprorun.errors import RecordError, UsageError
+from reprorun.launch_archive import ArchiveLimits, guarded
 from reprorun.model import (
     DIGEST_LABEL,
     ENTRYPOINT,
@@ -38,6 +37,7 @@ from reprorun.model import (
 from reprorun.store import ARCHIVE_FILE
 from reprorun.workflow.report import Reporter
 
+UNLIMITED = ArchiveLimits(files=1 << 62, size=1 << 62)
 _PIECE = 1 << 20  # bytes
 Get = Callable[[Sequence[RemoteFile]], dict[str, str]]
 """Brings files into the cache: sha256 -> path."""
@@ -234,15 +234,14 @@ class FileLayer:
 def _write_code(archive: str, directories: tuple[str, ...], out: IO[bytes]) -> None:
     """The launch archive as the container has it: below the working tree, writable for any uid."""
     with (
-        lzma.open(archive) as packed,
-        tarfile.open(fileobj=packed, mode="r|") as source,
+        # whoever let it come so far has checked it: its limits, and where its links lead
+        guarded(archive, UNLIMITED, links_out=None) as source,
         tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as target,
     ):
         top = _directory(".")
         target.addfile(top)
         seen = {top.name}
         for member in source:
-            _refuse_whiteout(member.name)
             member.name = _below(member.name)
             if member.islnk():
                 member.linkname = _below(member.linkname)
@@ -255,20 +254,8 @@ def _write_code(archive: str, directories: tuple[str, ...], out: IO[bytes]) -> N
                 target.addfile(_directory(directory))
 
 
-def _refuse_whiteout(name: str) -> None:
-    """To engines a file of such a name in a layer means that another one is removed."""
-    if any(part.startswith(".wh.") for part in name.split("/")):
-        raise UsageError(f"{name!r}: engines can't keep a name that begins with .wh. Rename it.")
-
-
 def _below(name: str) -> str:
-    top = WORKSPACE.lstrip("/")
-    place = os.path.normpath(f"{top}/{name}")
-    if place != top and not place.startswith(f"{top}/"):
-        raise RecordError(
-            f"the launch archive holds {name!r}, which leads out of the working tree."
-        )
-    return place
+    return os.path.normpath(f"{WORKSPACE.lstrip('/')}/{name}")
 
 
 def _directory(name: str) -> tarfile.TarInfo:

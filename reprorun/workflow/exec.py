@@ -14,6 +14,7 @@ from reprorun.errors import UsageError
 from reprorun.model import Archive, Outcome, Plan, Record, RunSpec, Value
 from reprorun.plan import Facts, made_directories, make_plan
 from reprorun.workflow.build import build_environment, build_run
+from reprorun.workflow.garage_outputs import adopt
 from reprorun.workflow.gather import (
     Connect,
     Environment,
@@ -97,7 +98,7 @@ def dry_run(spec: RunSpec, connect: Connect) -> Plan:
     """
     sources = gather_sources(spec)
     environment = recall_environment(spec, sources, connect)
-    facts = _facts(sources, environment, log_directory(spec), "dry-run")
+    facts = make_facts(sources, environment, log_directory(spec), "dry-run")
     source = sources.requirements.source
     shown = (f"the packages of {source}", *environment.plan.layers) if source else None
     provisional = msgspec.structs.replace(environment.plan, layers=shown or environment.plan.layers)
@@ -130,13 +131,21 @@ def prepare(
 def _plan(
     spec: RunSpec, sources: Sources, environment: Environment, keeper: Keeper, archive: Archive
 ) -> Plan:
-    facts = _facts(sources, environment, keeper.log_dir, keeper.record.id)
+    facts = make_facts(sources, environment, keeper.log_dir, keeper.record.id)
     plan = make_plan(spec, facts, environment.plan, archive.sha256)
     keeper.update(archive=archive, image=plan.run_tag, status="building")
     return plan
 
 
-def _facts(sources: Sources, environment: Environment, log_dir: str, run_id: str) -> Facts:
+def make_facts(sources: Sources, environment: Environment, log_dir: str, run_id: str) -> Facts:
+    """What a plan is made from, for a run by this user.
+
+    Args:
+        sources: the code and inputs.
+        environment: of which the engine matters.
+        log_dir: the new record's.
+        run_id: its id.
+    """
     return Facts(
         code=sources.code,
         inputs=sources.inputs,
@@ -177,11 +186,13 @@ def _build(
 
 def _close_record(spec: RunSpec, outcome: Outcome, keeper: Keeper) -> Finished:
     keeper.free_reserve()
+    adopt(keeper.log_dir)
     sub_records = find_sub_records(keeper.log_dir)
     write_variant(keeper.log_dir, sub_records, spec.params)
     outputs, odd = store.list_outputs(keeper.log_dir)
     finished = outcome.exit_code == 0  # else it may have ended before the call
-    unused = _unused_params(spec) if finished and spec.params and not sub_records else None
+    calls = sub_records or store.FUNCTION_FILE in spec.payloads  # a plain one leaves no sub-record
+    unused = _unused_params(spec) if finished and spec.params and not calls else None
     if unused:
         keeper.note(unused)
     keeper.update(

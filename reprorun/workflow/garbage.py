@@ -20,6 +20,7 @@ from reprorun.errors import EngineError, RecordError
 from reprorun.known import known_records, stale_notes
 from reprorun.model import KIND_LABEL, Image, ListedContainer, Lock, Record, Value
 from reprorun.plan import ENVIRONMENT_REPOSITORY, TAG_LENGTH
+from reprorun.workflow.restore import BASE_REPOSITORY, base_tag
 
 DAY = 86400  # seconds; what is younger than that in the scratch directory may be in use
 _PACKED = (".whl", ".gz", ".zip", ".bz2", ".xz", ".tgz")
@@ -43,6 +44,7 @@ class Needed(Value, frozen=True, kw_only=True):
     wheels: frozenset[str]  # sha256
     layers: frozenset[str]  # names of notes
     finished: frozenset[str]  # ids of runs that are over and kept all
+    inputs: frozenset[str]  # sha256
 
 
 def find_garbage(directories: Sequence[str], engine: Engine | None) -> list[Garbage]:
@@ -108,13 +110,15 @@ def _needed(records: Iterable[Record]) -> Needed:
     wheels: set[str] = set()
     layers: set[str] = set()
     finished: set[str] = set()
+    inputs: set[str] = set()
     for record in records:
         digest = record.environment_digest.removeprefix("sha256:")
         images |= {record.image, f"{ENVIRONMENT_REPOSITORY}:{digest[:TAG_LENGTH]}"}
         wheels |= {package.wheel.sha256 for package in record.packages}
         wheels |= {package.source.sha256 for package in record.packages if package.source}
+        inputs |= {entry.sha256 for entry in record.inputs}
         if record.base_image:
-            images.add(record.base_image.id)
+            images |= {record.base_image.id, base_tag(record.base_image.digest)}
             lock = Lock(packages=record.packages)
             made = environment_layers(lock, record.base_image, record.import_paths)
             layers |= {layer.note for layer in made}
@@ -125,6 +129,7 @@ def _needed(records: Iterable[Record]) -> Needed:
         wheels=frozenset(wheels),
         layers=frozenset(layers),
         finished=frozenset(finished),
+        inputs=frozenset(inputs),
     )
 
 
@@ -132,15 +137,24 @@ def _needed(records: Iterable[Record]) -> Needed:
 
 
 def _images(engine: Engine, needed: Needed) -> Iterator[Garbage]:
-    images = engine.labelled_images(KIND_LABEL)
+    # base images that came out of a pack have a name of ours, but no label
+    found = (*engine.labelled_images(KIND_LABEL), *engine.tagged_images(BASE_REPOSITORY))
+    images = {image.id: image for image in found}.values()
     below = {image.layers: image.size for image in (*images, *_bases(engine))}
     # what is built on others goes first
     for image in sorted(images, key=lambda image: -len(image.layers)):
         if image.id not in needed.images and not needed.images.intersection(image.tags):
             own = image.size - _size_below(image, below)
-            for name in image.tags or (image.id,):
+            for name in _our_names(image):
                 yield Garbage(kind="image", name=name, size=max(own, 0), id=name)
                 own = 0
+
+
+def _our_names(image: Image) -> tuple[str, ...]:
+    """The names to remove: all of an image of ours, of another one those that we gave it."""
+    if KIND_LABEL in image.labels:
+        return image.tags or (image.id,)
+    return tuple(tag for tag in image.tags if tag.startswith(f"{BASE_REPOSITORY}:"))
 
 
 def _bases(engine: Engine) -> Iterator[Image]:
@@ -186,10 +200,13 @@ def _in_cache(needed: Needed) -> Iterator[Garbage]:
     for path in _files("built"):
         if not _wheels_of_note(path) <= needed.wheels:
             yield _cached("built wheel", path)
+    for path in _files("inputs"):
+        if os.path.basename(path) not in needed.inputs:
+            yield _cached("input", path)
     for path in stale_notes():
         yield _cached("note", path)
     for path in _files("scratch"):
-        if time.time() - os.lstat(path).st_mtime > DAY:
+        if time.time() - os.lstat(path).st_mtime > DAY and not files.is_held(path):
             yield _cached("scratch", path)
 
 

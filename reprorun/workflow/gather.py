@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -19,6 +19,7 @@ from reprorun.experiment.git import commit_date
 from reprorun.experiment.repository import RepositoryError
 from reprorun.formats.read import read
 from reprorun.formats.target import Target
+from reprorun.formats.without import without_package
 from reprorun.model import (
     BaseImage,
     Code,
@@ -83,9 +84,7 @@ def gather_sources(spec: RunSpec) -> Sources:
     code = find_code(spec.script, spec.cwd)
     requirements = find_requirements(code, _lock_path(spec))
     inputs = find_inputs(spec.inputs, spec.cwd, code)
-    _refuse_what_engines_change(
-        *container_command(spec, code), code.workdir, *spec.env.values(), *(i.path for i in inputs)
-    )
+    refuse_what_engines_change(spec, code, inputs)
     return Sources(
         code=code,
         requirements=requirements,
@@ -98,9 +97,14 @@ def _lock_path(spec: RunSpec) -> str | None:
     return None if spec.lock is None else os.path.join(spec.cwd, spec.lock)
 
 
-def _refuse_what_engines_change(*words: str) -> None:
-    """Engines speak JSON: a byte that is no UTF-8 would reach the container as another."""
-    for word in words:
+def refuse_what_engines_change(spec: RunSpec, code: Code, inputs: Sequence[InputFile]) -> None:
+    """Engines speak JSON: a byte that is no UTF-8 would reach the container as another.
+
+    Raises:
+        UsageError: there is one in the command, a variable or a path.
+    """
+    paths = (code.workdir, *(entry.path for entry in inputs))
+    for word in (*container_command(spec, code), *spec.env.values(), *paths):
         try:
             word.encode()
         except UnicodeEncodeError as error:
@@ -123,7 +127,12 @@ def _notes(spec: RunSpec, code: Code, requirements: Requirements) -> list[str]:
         notes.append(
             "nothing says that packages are needed: the run has the standard library and reprorun"
         )
-    notes += [
+    return [*notes, *notes_on_left_out(code)]
+
+
+def notes_on_left_out(code: Code) -> list[str]:
+    """What a reader should know of what the launch archive does not hold."""
+    notes = [
         f"{entry.path}: {entry.reason}; `--input` keeps data by its digest"
         for entry in code.left_out
         if entry.reason.startswith("a link")
@@ -159,6 +168,8 @@ def environment_on(
         LockFailed, BuildFailed: with the reason.
     """
     wanted = _wanted(sources, base)
+    for name in spec.without:
+        wanted = without_package(wanted, name)
     lock = _lock(spec, sources, wanted, base, engine, report)
     for note in lock.notes:
         report.note(note)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from reprorun import store
+from reprorun import store, streams
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, EngineUnavailable, UsageError
 from reprorun.experiment import dump_json
@@ -49,7 +49,7 @@ def _copy_out(engine: Engine, container: str, path: str, root: str) -> list[Left
     """Copy one path. Engines hand out no sockets, and nothing whose name is not UTF-8."""
     inside = _inside(path)
     try:
-        with store.stream_tar(engine.copy_out(container, path)) as tar:
+        with streams.stream_tar(engine.copy_out(container, path)) as tar:
             left_out = store.extract(tar, root, os.path.dirname(inside))
     except EngineUnavailable:
         raise

@@ -7,7 +7,16 @@ import sys
 from reprorun.errors import UsageError
 from reprorun.model import BaseImage, Requirements, RunSpec
 
-OFFERED = tuple(f"3.{minor}" for minor in range(14, 7, -1))  # python:X.Y-slim has these
+_RELEASED = {  # newest first; python:X.Y-slim has these
+    "3.14": "2025-10-07",
+    "3.13": "2024-10-07",
+    "3.12": "2023-10-02",
+    "3.11": "2022-10-24",
+    "3.10": "2021-10-04",
+    "3.9": "2020-10-05",
+    "3.8": "2019-10-14",
+}
+OFFERED = tuple(_RELEASED)
 PYTHON_PLACE = "{python}"  # stands for the version in the name of a base image
 _OLDEST = (3, 8)
 
@@ -37,6 +46,21 @@ def wanted_python(spec: RunSpec, requirements: Requirements) -> str:
     raise UsageError(
         f"{_says_which(requirements)} wants Python {requirements.requires_python}; there are "
         f"images of {OFFERED[-1]} to {OFFERED[0]}. Change it, or name an image with --base-image."
+    )
+
+
+def pythons_of_day(day: str, requirements: Requirements) -> tuple[str, ...]:
+    """The Pythons that were out on a day and that the requirements allow, newest first.
+
+    Args:
+        day: ISO date.
+        requirements: may say which will do.
+    """
+    allowed = requirements.requires_python or ""
+    return tuple(
+        version
+        for version, released in _RELEASED.items()
+        if released <= day and (not allowed or _allows(allowed, version))
     )
 
 

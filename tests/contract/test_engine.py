@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 from reprorun.engine import Engine
+from reprorun.engine.images import read_saved, write_loadable
 from reprorun.errors import BuildFailed, EngineError, ImageMissing, LockFailed
 from reprorun.model import ContainerSpec, GpuRequest, Image, ImageSpec, Limits, Mount
 
@@ -442,3 +443,170 @@ def test_removing_ends_what_runs(kit: Kit) -> None:
 
 def test_the_base_is_what_the_kit_says(kit: Kit) -> None:
     assert kit.base == (BASE if kit.name == "docker" else "base:1")
+
+
+# ---------------------------------------------------------------- images as files
+
+
+class Whole:
+    """A layer with known content."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self._tar = a_tar(name, data)
+        self.size = len(self._tar)
+        self.diff_id = f"sha256:{hashlib.sha256(self._tar).hexdigest()}"
+
+    def pieces(self) -> Iterator[bytes]:
+        yield self._tar[:600]
+        yield self._tar[600:]
+
+
+def settings(*layers: Whole, env: tuple[str, ...] = ("A=b c",)) -> bytes:
+    told = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Env": env, "Labels": {"one": "2 3"}},
+        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
+    }
+    return msgspec.json.encode(told)
+
+
+def loaded(kit: Kit, name: str, *layers: Whole) -> Image:
+    tag = kit.tag(name)
+    return kit.engine.load_image(write_loadable([tag], settings(*layers), layers), tag)
+
+
+def saved(kit: Kit, image: str) -> tuple[bytes, list[str]]:
+    def digest(pieces: Iterator[bytes]) -> str:
+        return f"sha256:{hashlib.sha256(b''.join(pieces)).hexdigest()}"
+
+    config, layers = read_saved(kit.engine.save(image), digest)
+    return config, list(layers)
+
+
+def test_an_image_is_loaded(kit: Kit) -> None:
+    one, two = Whole("x.txt", os.urandom(3 << 20)), Whole("y.txt", b"2")
+    image = loaded(kit, "whole", one, two)
+    assert image.layers == (one.diff_id, two.diff_id)
+    assert image.env == ("A=b c",)
+    assert image.labels == {"one": "2 3"}
+    assert kit.engine.image(kit.tag("whole")) == image
+    assert kit.engine.image(image.id) is not None
+
+
+def test_what_was_loaded_is_saved_and_loaded_again(kit: Kit) -> None:
+    layers = (Whole("x.txt", os.urandom(9 << 20)), Whole("y.txt", b"2"))
+    image = loaded(kit, "whole", *layers)
+    config, digests = saved(kit, image.id)
+    assert digests == [layer.diff_id for layer in layers]
+    assert msgspec.json.decode(config)["config"]["Env"] == ["A=b c"]
+    kit.engine.remove_image(kit.tag("whole"))
+    assert kit.engine.image(image.id) is None
+    again = kit.engine.load_image(
+        write_loadable([kit.tag("again")], config, layers), kit.tag("again")
+    )
+    assert (again.id, again.layers, again.env) == (image.id, image.layers, image.env)
+
+
+def test_a_layer_twice(kit: Kit) -> None:
+    one, two = Whole("x.txt", b"1"), Whole("y.txt", b"2")
+    image = loaded(kit, "twice", one, two, one)
+    assert image.layers == (one.diff_id, two.diff_id, one.diff_id)
+    assert saved(kit, kit.tag("twice"))[1] == list(image.layers)
+
+
+def test_an_image_that_was_made_is_saved(kit: Kit) -> None:
+    below = loaded(kit, "below", Whole("x.txt", b"1"))
+    image = made(kit, "made", ALayer("y.txt", b"2"), parent=below.id, env={"SOME": "1"})
+    config, digests = saved(kit, image.id)
+    assert digests == list(image.layers)
+    assert set(msgspec.json.decode(config)["config"]["Env"]) == set(image.env)
+
+
+def test_saving_what_is_not_there(kit: Kit) -> None:
+    with pytest.raises(EngineError):
+        list(kit.engine.save("reprorun-test/no-such-image:1"))
+
+
+class Broken(Whole):
+    """A layer that turns out to be damaged on the way."""
+
+    def pieces(self) -> Iterator[bytes]:
+        yield from itertools.islice(super().pieces(), 1)
+        raise LockFailed("the pack is damaged")
+
+
+def test_a_loaded_layer_that_breaks_on_the_way_makes_no_image(kit: Kit) -> None:
+    with pytest.raises(LockFailed, match="the pack is damaged"):
+        loaded(kit, "broken", Whole("x.txt", b"1"), Broken("y.txt", b"2"))
+    assert kit.engine.image(kit.tag("broken")) is None
+    assert loaded(kit, "broken", Whole("x.txt", b"1")).layers
+
+
+def test_images_are_found_by_the_name_without_the_tag(kit: Kit) -> None:
+    one, two = loaded(kit, "some", Whole("x.txt", b"1")), loaded(kit, "other", Whole("x.txt", b"2"))
+    repository = kit.tag("some").rpartition(":")[0]
+    found = {image.id: image for image in kit.engine.tagged_images(repository)}
+    assert kit.tag("some") in found[one.id].tags
+    assert two.id not in found
+    assert kit.engine.tagged_images(f"{repository}/none") == ()
+    assert kit.engine.tagged_images(repository[:-1]) == ()
+
+
+# ---------------------------------------------------------------- containers that read
+
+
+def interactive(kit: Kit, script: str, **changes: object) -> str:
+    return kit.engine.create(spec(kit, script, interactive=True, **changes))
+
+
+def test_a_container_reads_what_is_sent(kit: Kit) -> None:
+    container = interactive(kit, "cat; echo the end >&2; exit 3")
+    with closing(kit.engine.converse(container)) as conversation:
+        kit.engine.start(container)
+        conversation.send(b"first\n")
+        assert next(conversation) == ("stdout", b"first\n")
+        conversation.send(b"x" * 100_000)
+        conversation.send_end()
+        printed = list(conversation)
+    assert b"".join(data for stream, data in printed if stream == "stdout") == b"x" * 100_000
+    assert b"".join(data for stream, data in printed if stream == "stderr") == b"the end\n"
+    assert kit.engine.wait(container).exit_code == 3
+
+
+def test_input_ends_where_the_conversation_does(kit: Kit) -> None:
+    container = interactive(kit, "cat; exit 3")
+    with closing(kit.engine.converse(container)):
+        kit.engine.start(container)
+    assert kit.engine.wait(container).exit_code == 3
+
+
+def test_a_container_that_is_not_interactive_reads_nothing(kit: Kit) -> None:
+    assert run(kit.engine, spec(kit, "cat; exit 3")) == (3, b"", b"")
+
+
+def test_a_terminal_of_a_size(kit: Kit) -> None:
+    container = interactive(kit, "sleep 1; stty size; echo one >&2", tty=True)
+    with closing(kit.engine.converse(container)) as conversation:
+        kit.engine.start(container)
+        kit.engine.resize(container, 33, 99)
+        printed = list(conversation)
+    assert {stream for stream, _ in printed} == {"stdout"}
+    assert b"".join(data for _, data in printed) == b"33 99\r\none\r\n"
+
+
+def test_a_terminal_after_the_exit(kit: Kit) -> None:
+    container = interactive(kit, "exit 0", tty=True)
+    kit.engine.start(container)
+    kit.engine.wait(container)
+    kit.engine.resize(container, 33, 99)
+    assert kit.engine.state(container).exit_code == 0
+
+
+def test_killing_what_reads(kit: Kit) -> None:
+    container = interactive(kit, "cat; echo too late")
+    with closing(kit.engine.converse(container)) as conversation:
+        kit.engine.start(container)
+        kit.engine.kill(container)
+        assert list(conversation) == []
+    assert kit.engine.wait(container).exit_code == 137

@@ -281,6 +281,23 @@ class TestListTree:
         (repo.path / "dir").symlink_to("real")
         assert files(repo.path) == ["dangling", "dir", "link.py", "real/x.py", "train.py"]
 
+    def test_what_links_outside_lead_to_is_named(self, repo):
+        repo.write("d/x.py")
+        (repo.path / "d" / "s").symlink_to("..")
+        for name, target in (
+            ("absolute", "/no/such/place"),
+            ("up", "../elsewhere"),
+            ("own", str(repo.path / "train.py")),  # in a container there is no such place
+            ("chain", "up"),
+            ("d/late", "s/../../elsewhere"),
+            ("inside", "d/../train.py"),
+        ):
+            (repo.path / name).symlink_to(target)
+        left_out = {entry.path: entry.reason for entry in list_tree(str(repo.path)).left_out}
+        assert set(left_out) == {"absolute", "up", "own", "chain", "d/late"}
+        assert "(to ../elsewhere)" in left_out["up"]
+        assert {"absolute", "up", "own", "chain", "d/late"} <= set(files(repo.path))
+
     def test_nothing_is_reached_through_a_link(self, repo, tmp_path):
         repo.write("pkg/a.py")
         repo.commit()

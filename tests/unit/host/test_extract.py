@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reprorun import store
+from reprorun import store, streams
 from reprorun.model import LeftOut
 
 Member = tuple[str, bytes, str, bytes, int]  # name, type, link's target, content, mode
@@ -51,7 +51,7 @@ def packed(*members: Member) -> bytes:
 def extract(root: Path, *members: Member, below: str = "") -> dict[str, str]:
     """Extracts, and returns what was left out with the reasons."""
     root.mkdir(exist_ok=True)
-    with store.stream_tar([packed(*members)]) as tar:
+    with streams.stream_tar([packed(*members)]) as tar:
         return {entry.path: entry.reason for entry in store.extract(tar, str(root), below)}
 
 
@@ -289,7 +289,7 @@ def test_pieces_of_any_size_are_one_tar(root: Path) -> None:
     data = packed(file("x", b"y" * 5000))
     root.mkdir()
     pieces = [data[start : start + 7] for start in range(0, len(data), 7)]
-    with store.stream_tar(iter([b"", *pieces, b""])) as tar:
+    with streams.stream_tar(iter([b"", *pieces, b""])) as tar:
         left_out: list[LeftOut] = store.extract(tar, str(root))
     assert left_out == []
     assert (root / "x").read_bytes() == b"y" * 5000

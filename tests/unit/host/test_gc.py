@@ -17,9 +17,10 @@ from reprorun.engine.fake import FakeEngine
 from reprorun.environment.fetch import cached, keep
 from reprorun.environment.layers import environment_layers
 from reprorun.errors import EngineError, RecordError, UsageError
-from reprorun.model import ContainerSpec, Image, Lock, Package, RemoteFile, Source
+from reprorun.model import ContainerSpec, Image, InputFile, Lock, Package, RemoteFile, Source
 from reprorun.plan import ENVIRONMENT_REPOSITORY
 from reprorun.workflow.garbage import Garbage, find_garbage, remove
+from reprorun.workflow.restore import base_tag
 
 from ...kit import FAKE_BASE
 from . import values
@@ -128,6 +129,15 @@ def test_only_what_is_old_in_the_scratch_directory() -> None:
     (Path(files.cache_directory("scratch")) / "directory").mkdir()
     os.utime(old, (time.time() - 2 * 86400,) * 2)
     assert found() == [("scratch", "old")]
+
+
+def test_a_scratch_directory_in_use_stays_however_old() -> None:
+    with files.scratch_directory() as scratch:
+        long_ago = time.time() - 10 * 86400
+        os.utime(scratch, (long_ago, long_ago))
+        assert found() == []
+        assert os.path.isdir(scratch)
+    assert not os.path.exists(scratch)
 
 
 def test_how_much_is_freed(tmp_path: Path) -> None:
@@ -290,3 +300,28 @@ def test_nothing_is_removed_while_a_run_is_prepared() -> None:
         pass
     with files.cache_lock(), files.cache_lock():
         pass
+
+
+# ---------------------------------------------------------------- what came out of packs
+
+
+def test_base_images_out_of_packs(tmp_path: Path) -> None:
+    needed = base_tag(BASE.digest)
+    plain = Image(id="sha256:1", layers=("a",), size=5, tags=("python:3", needed))
+    other = Image(id="sha256:2", layers=("b",), size=7, tags=("lab:1", "reprorun/base:old"))
+    remembered(tmp_path / "one")
+    images = {tag: image for image in (plain, other) for tag in image.tags}
+    engine = FakeEngine(images=images)
+    found = find_garbage((), engine)
+    assert [(entry.kind, entry.id) for entry in found] == [("image", "reprorun/base:old")]
+    remove(found, engine, print)
+    assert set(engine.images) == {"python:3", needed, "lab:1"}  # the user's own names stay
+
+
+def test_inputs_out_of_packs(tmp_path: Path) -> None:
+    entry = InputFile(path="/x", target="/x", size=1, sha256="a" * 64)
+    remembered(tmp_path / "one", inputs=(entry,))
+    for digest in ("a" * 64, "b" * 64):
+        Path(files.cache_directory("inputs"), digest).write_text("x")
+    found = find_garbage((), None)
+    assert [(each.kind, each.name) for each in found] == [("input", "b" * 64)]

@@ -37,6 +37,7 @@ from .values import BASE
 
 REST = "the virtual environment and the part of reprorun that runs inside"
 SITE = "opt/reprorun/lib/python3.11/site-packages"
+SHIMS = "reprorun/experiment/shims"
 
 
 def package(name: str, size: int | None = 1000, version: str = "1.0") -> Package:
@@ -356,7 +357,9 @@ def test_what_any_user_can_write() -> None:
     found = members(skeleton())
     wide = {name for name, member in found.items() if member.isdir() and member.mode == 0o777}
     assert wide == {"workspace", "home/reprorun", "log"}
-    assert {member.mode for member in found.values() if member.isreg()} == {0o644}
+    modes = {name: member.mode for name, member in found.items() if member.isreg()}
+    assert modes.pop(f"{SITE}/{SHIMS}/bin/git") == 0o755
+    assert set(modes.values()) == {0o644}
 
 
 def test_the_order_of_the_file_system_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -478,4 +481,13 @@ def test_the_guest_is_no_more_than_it_needs() -> None:
         "reprorun/experiment_wrapper.py",
         "reprorun/launch.py",
     }
-    assert all(name.endswith(".py") for name in guest_files())
+    shims = {name for name in guest_files() if name.startswith(f"{SHIMS}/")}
+    assert {name for name in guest_files() if not name.endswith(".py")} == {f"{SHIMS}/bin/git"}
+    assert shims > {f"{SHIMS}/garage/__init__.py", f"{SHIMS}/garage/experiment/deterministic.py"}
+    assert not [name for name in guest_files() if "__pycache__" in name]
+
+
+def test_scripts_of_the_guest_can_be_run(unpacked: Path) -> None:
+    done = subprocess.run([unpacked / SHIMS / "bin/git"], capture_output=True, check=False)
+    assert done.returncode == 128
+    assert not (unpacked / "reprorun/experiment/supervise.py").stat().st_mode & 0o111

@@ -101,6 +101,20 @@ def test_nothing_needed_nothing_asked(index: Index) -> None:
     assert index.requests == []
 
 
+def test_a_version_that_needs_what_there_is_not_gives_way_to_an_older_one(index: Index) -> None:
+    for version in ("1.0", "2.0", "3.0"):
+        index.add(*make_sdist("tool", version))
+    needs = {"1.0": (), "2.0": ("nowhere",), "3.0": ("nowhere>2",)}
+
+    def build(candidate: Candidate) -> Built:
+        name, data = make_wheel("tool", candidate.version, requires=needs[candidate.version])
+        sha256, path = keep(name, data)
+        wheel = RemoteFile(name=name, sha256=sha256, size=len(data))
+        return Built(wheel=wheel, metadata=read_metadata(path), built_with=())
+
+    assert versions(lock("tool", build=build)) == ["tool==1.0"]
+
+
 def test_what_is_added(index: Index) -> None:
     index.add(*make_wheel("six", "1.0"))
     index.add(*make_wheel("cloudpickle", "3.0"))

@@ -260,7 +260,7 @@ def test_what_was_built_says_what_it_needs(index: Index) -> None:
     index.add(*make_sdist("tool", "1.0"))
     index.add(*make_wheel("six", "1.0"))
     index.add(*make_wheel("fast", "1.0"))
-    built = {"tool": said("1.0", "six", "fast; extra == 'speed'", extras=("speed",))}
+    built = {("tool", said("1.0", "six", "fast; extra == 'speed'", extras=("speed",)))}
     assert versions(ask("tool", built=built)) == ["six==1.0", "tool==1.0"]
     assert versions(ask("tool[speed]", built=built)) == ["fast==1.0", "six==1.0", "tool==1.0"]
 
@@ -277,8 +277,25 @@ def test_other_versions_need_not_what_the_built_one_does(index: Index) -> None:
         index.add(*make_sdist("tool", version))
     index.add(*make_wheel("six", "1.0"))
     index.add(*make_wheel("bound", "1.0", requires=["tool<2"]))
-    built = {"tool": said("2.0", "six")}
+    built = {("tool", said("2.0", "six"))}
     assert versions(ask("tool", "bound", built=built)) == ["bound==1.0", "tool==1.0"]
+
+
+def test_an_extra_at_an_address_that_uv_does_not_take(index: Index) -> None:
+    index.add(*make_sdist("tool", "1.0"))
+    index.add(*make_wheel("six", "1.0"))
+    odd = 'far @ https://git@example.invalid/repos/far/tarball/0875192; extra == "dev"'
+    built = {("tool", said("1.0", "six", odd, extras=("dev",)))}
+    assert versions(ask("tool", built=built)) == ["six==1.0", "tool==1.0"]
+
+
+def test_a_wheel_that_says_badly_what_it_needs_counts_as_source_only(index: Index) -> None:
+    odd = 'far @ https://git@example.invalid/repos/far/tarball/0875192; extra == "dev"'
+    index.add(*make_wheel("tool", "1.0", requires=[odd]))
+    index.add(*make_sdist("tool", "1.0"))
+    (candidate,) = ask("tool").candidates
+    assert candidate.wheel is None
+    assert candidate.sdist is not None
 
 
 def test_many_source_only_packages(index: Index) -> None:
@@ -307,7 +324,7 @@ def test_uvs_settings_hold_for_source_only_packages_too(
     index.add(*make_sdist("tool", "1.0"))
     for version in ("1.0", "2.0"):
         index.add(*make_wheel("six", version))
-    built = {"tool": said("1.0", "six")}
+    built = {("tool", said("1.0", "six"))}
     assert versions(ask("tool", "six", root=tmp_path, built=built)) == ["six==1.0", "tool==1.0"]
 
 
@@ -351,7 +368,7 @@ def test_a_branch_that_has_gone(repository: Path, index: Index) -> None:
 def test_what_a_repository_needs_once_it_is_built(repository: Path, index: Index) -> None:
     index.add(*make_wheel("six", "1.0"))
     line = f"tool @ git+{repository.as_uri()}"
-    found = ask(line, built={"tool": said("3.0", "six")})
+    found = ask(line, built={("tool", said("3.0", "six"))})
     assert [candidate.name for candidate in found.candidates] == ["six", "tool"]
 
 

@@ -1,0 +1,1 @@
+"""Records in the forms that others read: Process Run Crate, SLSA provenance."""

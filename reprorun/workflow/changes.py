@@ -1,0 +1,121 @@
+"""What a re-run is told to do otherwise, and the launch that comes of it. Pure."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from reprorun.errors import RecordError, UsageError
+from reprorun.model import LOG_DIR, SHIMS, Changes, EngineInfo, Gpus, Record, RunSpec
+from reprorun.plan import REDACTED
+from reprorun.store import FUNCTION_FILE
+from reprorun.workflow.python import PYTHON_PLACE
+
+FUNCTION_MODULE = "reprorun.experiment.function"
+SHIM_OF_GARAGE = "garage"
+
+
+def respecify(
+    record: Record,
+    launcher: str,
+    changes: Changes,
+    cwd: str,
+    payloads: dict[str, bytes],
+    default_name: str,
+) -> RunSpec:
+    """The launch of a record once more, with the changes made.
+
+    Args:
+        record: the original.
+        launcher: relative to the working tree's root.
+        changes: what to do otherwise.
+        cwd: on this host: where the new record goes by default, and relative paths start.
+        payloads: files that the command is given.
+        default_name: of the new record.
+
+    Raises:
+        UsageError: the changes contradict the record, or lack a value that it does not hold.
+    """
+    script, *args = record.argv
+    return RunSpec(
+        script=script,
+        args=tuple(args) if changes.args is None else changes.args,
+        cwd=cwd,
+        command=_command(record, launcher, changes),
+        name=changes.name or (None if changes.log_dir else default_name),
+        log_dir=changes.log_dir,
+        payloads=payloads,
+        params={**record.params, **changes.params},
+        env=_variables(record, changes),
+        inputs=changes.inputs,
+        base_image=changes.base_image or _usual_base(record, changes),
+        lock=changes.lock,
+        python=changes.python,
+        as_of=changes.as_of,
+        gpus=changes.gpus or record.asked_gpus or Gpus(),
+        network=changes.network or record.network,
+        limits=msgspec.structs.replace(record.limits, **changes.limits),
+        without=(SHIM_OF_GARAGE,) if changes.shim else (),
+        rebuild=changes.rebuild,
+        offline=changes.offline,
+    )
+
+
+def _usual_base(record: Record, changes: Changes) -> str | None:
+    """The user's own base image: where the record names none, or another Python is wanted."""
+    usual = changes.usual_base
+    of_any_python = bool(usual and PYTHON_PLACE in usual and changes.python)
+    return usual if of_any_python or record.base_image is None else None
+
+
+def _command(record: Record, launcher: str, changes: Changes) -> tuple[str, ...]:
+    if changes.function:
+        file = f"{LOG_DIR}/{FUNCTION_FILE}"
+        return ("python", "-m", FUNCTION_MODULE, launcher, changes.function, file)
+    if changes.args is None:
+        return record.command
+    if record.command[0] != "python" or record.command[1:2] in ((), ("-m",)):
+        raise UsageError(
+            "the run was launched as one function, with all that it was given in the record: it "
+            "takes no arguments."
+        )
+    return ("python", record.command[1], *changes.args)
+
+
+def _variables(record: Record, changes: Changes) -> dict[str, str]:
+    env = {**record.environment, **changes.env}
+    missing = [name for name, value in env.items() if value == REDACTED]
+    if missing:
+        words = " ".join(f"-e {name}" for name in missing)
+        raise UsageError(
+            f"the record does not hold the values of {', '.join(missing)}, which look secret. "
+            f"Give them again: {words} (or NAME=VALUE)."
+        )
+    return {**env, "PYTHONPATH": SHIMS} if changes.shim else env
+
+
+def same_gpus(record: Record, changes: Changes, info: EngineInfo) -> Gpus:
+    """The GPUs of a re-run: those of the record's runtime, never silently another.
+
+    Raises:
+        RecordError: it ran on GPUs, and the engine offers none.
+    """
+    if changes.gpus:
+        return changes.gpus
+    asked = record.asked_gpus or Gpus()
+    offered = "nvidia" in info.runtimes
+    if record.runtime == "gpu" and asked.kind == "auto" and not offered:
+        gpus = ", ".join(record.host.gpus) or "GPUs"
+        raise RecordError(
+            f"the record was made on {gpus}; the engine here ({info.name} {info.version}) offers "
+            "none. --force-cpu runs it without, and records the difference."
+        )
+    if record.runtime == "cpu" and asked.kind == "auto" and offered:
+        return Gpus(kind="none")
+    return asked
+
+
+def name_of(path: str) -> str:
+    """What a re-run is called by default: as its original's directory, or its pack."""
+    return os.path.basename(os.path.realpath(path)).removesuffix(".rrpack")

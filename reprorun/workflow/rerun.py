@@ -1,0 +1,221 @@
+"""`reprorun rerun`: a record run again, from the record alone, into a new record.
+
+    record -> launch (code, inputs, what is asked) -> restored (environment) -> run -> record
+
+The original is only read. Restoring is shared by all who run a record again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+
+import msgspec
+
+from reprorun import files
+from reprorun.differences import find_differences
+from reprorun.engine import Engine
+from reprorun.environment.layers import environment_digest
+from reprorun.errors import EngineError
+from reprorun.known import remember_record
+from reprorun.launch_archive import ArchiveLimits
+from reprorun.model import (
+    PREFIX,
+    SHIMS,
+    BaseImage,
+    Changes,
+    Difference,
+    EngineInfo,
+    Lock,
+    Plan,
+    Record,
+    RunSpec,
+    Value,
+)
+from reprorun.plan import make_plan
+from reprorun.probe.hardware import find_hardware
+from reprorun.workflow.again import environment_again, environment_of_day
+from reprorun.workflow.changes import same_gpus
+from reprorun.workflow.exec import Finished, carry_out, make_facts, prepare
+from reprorun.workflow.gather import USUAL_PATH, Connect, Environment, Sources
+from reprorun.workflow.launch_again import Launch, launch_again
+from reprorun.workflow.opened import Opened, opened
+from reprorun.workflow.opening import first_record, log_directory, open_record
+from reprorun.workflow.report import Reporter
+from reprorun.workflow.restore import Wish
+
+_SHOWN = 12  # differences that are told one by one
+
+
+class Restored(Value, frozen=True, kw_only=True):
+    """A launch with its environment: ready to be prepared."""
+
+    spec: RunSpec
+    sources: Sources
+    environment: Environment
+    record: Record  # in its first state; it says what differs from the original
+
+
+def rerun(
+    path: str,
+    changes: Changes,
+    cwd: str,
+    limits: ArchiveLimits,
+    connect: Connect,
+    report: Reporter,
+) -> Finished:
+    """Run a record again and keep a new one.
+
+    Args:
+        path: the record's directory, or a pack.
+        changes: what to do otherwise.
+        cwd: the working directory, absolute.
+        limits: for the launch archive.
+        connect: reaches the engine.
+        report: told what happens.
+
+    Returns:
+        How it ended. An experiment that fails is no error here.
+
+    Raises:
+        RecordError, UsageError: it can't be done as asked; nothing was started.
+        EngineError: the engine failed, or something can't be had.
+    """
+    with (
+        opened(path, report) as place,
+        launch_again(place, path, changes, cwd, limits, report) as launch,
+        closing(connect()) as engine,
+    ):
+        with files.cache_lock():
+            restored = restore(place, launch, engine, report)
+            tell_differences(restored.record.differences, report)
+            spec, sources = restored.spec, restored.sources
+            if launch.original.garage and place.pack is None:  # it has no note of its own
+                remember_record(launch.original.record.id, place.log_dir)
+            keeper = open_record(spec, sources.code.metadata, restored.record)
+            plan = prepare(spec, sources, restored.environment, engine, keeper, report)
+        return carry_out(spec, plan, restored.environment, engine, keeper, report)
+
+
+def restore(place: Opened, launch: Launch, engine: Engine, report: Reporter) -> Restored:
+    """The environment of a launch, and in what all of it differs from the original.
+
+    Raises:
+        ImageMissing, LockFailed: naming what can't be had.
+        UsageError: the changes contradict the record.
+    """
+    for note in launch.sources.notes:
+        report.note(note)
+    place.provide(engine, report)
+    gpus = same_gpus(launch.original.record, launch.changes, engine.info())
+    spec = msgspec.structs.replace(launch.spec, gpus=gpus)
+    environment = _environment(launch, spec, engine, report)
+    spec = _with_stand_ins(spec, launch, environment)
+    record = first_record(spec, launch.sources, environment)
+    record = msgspec.structs.replace(
+        record, host=find_hardware(), rerun_of=launch.original.record.id
+    )
+    differences = (
+        *_of_code(launch),
+        *find_differences(launch.original.record, record, launch.changes.wanted),
+    )
+    return Restored(
+        spec=spec,
+        sources=launch.sources,
+        environment=environment,
+        record=msgspec.structs.replace(record, differences=differences),
+    )
+
+
+def _environment(launch: Launch, spec: RunSpec, engine: Engine, report: Reporter) -> Environment:
+    changes = launch.changes
+    if launch.original.garage:
+        here = msgspec.structs.replace(launch.sources, code=launch.again.tree())
+        return environment_of_day(spec, here, engine, report)
+    wish = Wish(offline=changes.offline, rebuild=changes.rebuild, allow_newer=changes.allow_newer)
+    record, sources = launch.original.record, launch.sources
+    return environment_again(record, spec, sources, launch.again, wish, engine, report)
+
+
+def _with_stand_ins(spec: RunSpec, launch: Launch, environment: Environment) -> RunSpec:
+    """garage asks git for the commit: where there is none, a program that says so."""
+    if launch.original.garage is None:
+        return spec
+    path = f"{PREFIX}/bin:{environment.base.path or USUAL_PATH}:{SHIMS}/bin"
+    return msgspec.structs.replace(spec, env={"PATH": path, **spec.env})
+
+
+def _of_code(launch: Launch) -> tuple[Difference, ...]:
+    if launch.sources.archive:
+        return ()
+    before, now = launch.original.record, launch.sources.code
+    return (
+        Difference(
+            what="code",
+            original=f"archive of {before.githash or 'no commit'}",
+            now=f"commit {now.commit}",
+            wanted=True,
+        ),
+    )
+
+
+def tell_differences(differences: Sequence[Difference], report: Reporter) -> None:
+    """Say what differs, what nobody asked for first.
+
+    Args:
+        differences: from the original.
+        report: told each in a line, or how many more there are.
+    """
+    unasked_first = sorted(differences, key=lambda each: each.wanted)
+    for each in unasked_first[:_SHOWN]:
+        report.step("differs", f"{each.what}: {_short(each.original)} -> {_short(each.now)}")
+    more = len(differences) - _SHOWN
+    if more > 0:
+        report.step("differs", f"and in {more} more ways; the new record names them all")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+# ---------------------------------------------------------------- a dry run
+
+
+def dry_rerun(
+    path: str,
+    changes: Changes,
+    cwd: str,
+    limits: ArchiveLimits,
+    connect: Connect,
+    report: Reporter,
+) -> Plan:
+    """The plan of a re-run, with nothing started, pulled or written but scratch files.
+
+    Raises:
+        RecordError, UsageError: it can't be done as asked.
+    """
+    with (
+        opened(path, report) as place,
+        launch_again(place, path, changes, cwd, limits, report) as launch,
+    ):
+        record = launch.original.record
+        unknown = BaseImage(ref="the base image", id="unknown", digest="unknown", path=USUAL_PATH)
+        base, lock = record.base_image or unknown, Lock(packages=record.packages)
+        environment = Environment(
+            base=base,
+            lock=lock,
+            engine=_info(connect),
+            digest=environment_digest(base, lock, record.import_paths),
+            paths=record.import_paths,
+        )
+        facts = make_facts(launch.sources, environment, log_directory(launch.spec), "dry-run")
+        sha256 = launch.original.archived.sha256
+        return make_plan(launch.spec, facts, environment.plan, sha256)
+
+
+def _info(connect: Connect) -> EngineInfo:
+    try:
+        with closing(connect()) as engine:
+            return engine.info()
+    except EngineError:
+        return EngineInfo(name="unknown", version="", api_version="")
