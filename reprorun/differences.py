@@ -110,6 +110,7 @@ def _container(original: Record, now: Record) -> Iterator[Pair]:
     if original.engine is None or now.engine is None:
         return
     yield "network", original.network, now.network
+    yield "numerics", original.numerics, now.numerics
     yield from _entries("limits", _limits(original.limits), _limits(now.limits))
     yield "runtime", original.runtime.upper(), now.runtime.upper()
     yield "gpus", _gpus(original.gpus), _gpus(now.gpus)

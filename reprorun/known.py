@@ -40,6 +40,12 @@ def noted_place(run_id: str) -> str | None:
     return None
 
 
+def forget_record(run_id: str) -> None:
+    """Remove the note of a record that was removed."""
+    with suppress(OSError):
+        os.unlink(os.path.join(_directory(), run_id))
+
+
 def known_records() -> Iterator[str]:
     """The log directories that were noted and are there."""
     return (log_dir for _, log_dir in _notes() if os.path.isdir(log_dir))

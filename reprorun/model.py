@@ -30,6 +30,9 @@ SHIMS = f"{PREFIX}/shims"
 HOME = "/home/reprorun"
 """The home directory in the container."""
 
+HOSTNAME = "reprorun"
+"""The container's name for itself, the same in every run, but for those on the host's network."""
+
 ENTRYPOINT = ("python", "-I", "-S", f"{PREFIX}/supervise.py")
 """The container's main process, which runs the command."""
 
@@ -55,6 +58,7 @@ REVISION_LABEL = "org.opencontainers.image.revision"
 """Label of the run's image: the commit."""
 
 Network = Literal["none", "bridge", "host"]
+Numerics = Literal["native", "portable"]
 Status = Literal["created", "building", "running", "finished", "failed", "interrupted", "lost"]
 
 
@@ -83,6 +87,14 @@ class Gpus(Value, frozen=True, kw_only=True):
     devices: tuple[str, ...] = ()
 
 
+class Variation(Value, frozen=True, kw_only=True):
+    """One circumstance of a run, changed on purpose. The same one changes it the same way again."""
+
+    factor: str  # what is changed, such as "timezone"
+    value: str  # to what
+    seed: int | None = None  # that chose the value; None where the user named it
+
+
 class RunSpec(Value, frozen=True, kw_only=True):
     """What the user asked for: one launch, with every flag at its final value."""
 
@@ -107,6 +119,8 @@ class RunSpec(Value, frozen=True, kw_only=True):
     network: Network = "none"
     limits: Limits = Limits()
     without: tuple[str, ...] = ()  # packages that something else stands in for
+    numerics: Numerics = "native"
+    variations: tuple[Variation, ...] = ()
     rebuild: bool = False
     offline: bool = False
 
@@ -132,6 +146,8 @@ class Changes(Value, frozen=True, kw_only=True):
     gpus: Gpus | None = None
     network: Network | None = None
     limits: dict[str, Any] = {}  # fields of Limits
+    numerics: Numerics | None = None
+    variations: tuple[Variation, ...] | None = None
     allow_newer: bool = False
     allow_links: bool = False
     rebuild: bool = False
@@ -153,6 +169,7 @@ class Changes(Value, frozen=True, kw_only=True):
             "runtime": self.gpus,
             "gpus": self.gpus,
             "limits": self.limits,
+            "numerics": self.numerics,
         }
         if self.lock or self.as_of or self.allow_newer:
             asked["packages"] = True
@@ -414,6 +431,9 @@ class ContainerSpec(Value, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     mounts: tuple[Mount, ...] = ()
     user: str = ""  # uid:gid
+    groups: tuple[str, ...] = ()  # that the user is in beside
+    hostname: str = ""  # empty: the engine's choice
+    cpuset: str = ""  # processors by number, such as "0" or "0-3"; empty: all
     workdir: str = WORKSPACE
     network: Network = "none"
     limits: Limits = Limits()
@@ -576,6 +596,8 @@ class Record(Value, frozen=True, kw_only=True):
     asked_gpus: Gpus | None = None  # None: not known
     limits: Limits = Limits()
     network: Network = "none"
+    numerics: Numerics = "native"
+    variations: tuple[Variation, ...] = ()  # circumstances that were changed on purpose
     host: Hardware = Hardware()
     started: str | None = None
     ended: str | None = None

@@ -11,6 +11,7 @@ from reprorun.errors import UsageError
 from reprorun.experiment.guest import VARIABLE as GUEST_VARIABLE
 from reprorun.files import digest_of
 from reprorun.model import (
+    HOSTNAME,
     LOG_DIR,
     WORKSPACE,
     BaseImage,
@@ -76,7 +77,7 @@ def make_plan(
         githash=githash,
         run_digest=f"sha256:{digest}",
         run_tag=tag,
-        container=_container(spec, facts, tag),
+        container=_varied(spec, _container(spec, facts, tag), environment.base.machine),
     )
 
 
@@ -111,12 +112,26 @@ def _container(spec: RunSpec, facts: Facts, image: str) -> ContainerSpec:
         env={**_gpu_variables(spec.gpus, gpus), **spec.env, GUEST_VARIABLE: _guest(spec, facts)},
         mounts=(log_mount, *inputs),
         user=f"{facts.uid}:{facts.gid}",
+        hostname="" if spec.network == "host" else HOSTNAME,
         workdir=_join(WORKSPACE, facts.code.workdir),
         network=spec.network,
         limits=spec.limits,
         gpus=gpus,
         labels={"reprorun": facts.version, "reprorun.run": facts.run_id},
     )
+
+
+def _varied(spec: RunSpec, container: ContainerSpec, machine: str) -> ContainerSpec:
+    """With what is varied about the run, and the numerical libraries pinned where that is asked."""
+    if spec.variations:
+        from reprorun.vary.applying import vary
+
+        container = vary(container, spec.variations)
+    if spec.numerics == "portable":
+        from reprorun.vary.applying import pin
+
+        container = pin(container, machine, spec.env)
+    return container
 
 
 def container_command(spec: RunSpec, code: Code) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Plan + template -> Dockerfile. The templates hold no decisions; this is the only jinja2 user."""
+"""Values + template -> Dockerfile or page. Templates decide nothing; nothing else uses jinja2."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ENVIRONMENT_TEMPLATE = "environment.Dockerfile.j2"
 SYSTEM_TEMPLATE = "system.Dockerfile.j2"
 RUN_TEMPLATE = "run.Dockerfile.j2"
+REPORT_TEMPLATE = "report.html.j2"
+REPORT_STYLE = "report.css"
 STAGE = "environment"
 
 SYSTEM_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?")
@@ -122,15 +124,34 @@ def _comment(text: str) -> str:
     return _CONTROL.sub(" ", text)
 
 
+def report_page(**values: Any) -> str:
+    """The page of a check; all values are escaped. Its policy lets in nothing but its own style."""
+    import base64
+    from hashlib import sha256
+
+    import markupsafe
+
+    with open(os.path.join(_directory(), REPORT_STYLE), encoding="utf-8") as file:
+        style = file.read()
+    digest = base64.b64encode(sha256(style.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    template = _templates(escaping=True).get_template(REPORT_TEMPLATE)
+    return template.render(style=markupsafe.Markup(style), policy=policy, **values)
+
+
 def _render(name: str, **values: Any) -> str:
-    return _templates().get_template(name).render(**values)
+    return _templates(escaping=False).get_template(name).render(**values)
 
 
 @cache
-def _templates() -> jinja2.Environment:
+def _templates(*, escaping: bool) -> jinja2.Environment:
     import jinja2
 
     environment = jinja2.Environment(
+        autoescape=escaping,
         loader=jinja2.FileSystemLoader(_directory()),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -14,7 +14,7 @@ from datetime import date
 from typing import Any, Final, cast, get_args
 
 from reprorun.errors import UsageError
-from reprorun.model import Gpus, Limits, Network
+from reprorun.model import Gpus, Limits, Network, Numerics
 from reprorun.toml import read_toml
 
 NAMES: Final = (
@@ -29,6 +29,7 @@ NAMES: Final = (
     "cpus",
     "shm-size",
     "timeout",
+    "numerics",
 )
 CHECK: Final = "check"  # the table of what `compare` and `check` go by; no setting of a run
 _SIZES: Final = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -53,6 +54,17 @@ def resolve(given: Mapping[str, str | None], directory: str) -> dict[str, Any]:
             values[name] = _parse(name, *found)
     limits = {field: values.pop(name) for name, field in _LIMITS.items() if name in values}
     return {**{_field(name): value for name, value in values.items()}, "limits": Limits(**limits)}
+
+
+def usual(name: str, directory: str) -> Any:
+    """What the environment or the project says of one setting; None where they say nothing.
+
+    Raises:
+        UsageError: the value can't be understood.
+    """
+    project, path = _project_settings(directory)
+    found = _first(name, {}, project, path)
+    return _parse(name, *found) if found else None
 
 
 def of_flags(given: Mapping[str, str | None]) -> dict[str, Any]:
@@ -195,6 +207,12 @@ def _network(text: str) -> Network:
     return cast(Network, text)
 
 
+def _numerics(text: str) -> Numerics:
+    if text not in get_args(Numerics):
+        raise ValueError("is neither native nor portable")
+    return cast(Numerics, text)
+
+
 def parse_gpus(text: str) -> Gpus:
     """`all`, `none`, a number, or `device=0,2`. Raises ValueError."""
     if text in ("all", "none", "auto"):
@@ -245,4 +263,5 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "cpus": _cpus,
     "shm-size": parse_size,
     "timeout": _seconds,
+    "numerics": _numerics,
 }

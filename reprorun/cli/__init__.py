@@ -15,6 +15,8 @@ from reprorun import __version__
 COMMANDS = {  # name: module, line of `--help`
     "exec": ("reprorun.cli.exec", "run a launcher script in a container, keep the record"),
     "rerun": ("reprorun.cli.rerun", "run a record again, from the record alone"),
+    "check": ("reprorun.cli.check", "run records again and compare; say what differs"),
+    "compare": ("reprorun.cli.compare", "compare two records, directories or files; run nothing"),
     "shell": ("reprorun.cli.shell", "open a shell where a record was run, for finding out"),
     "pack": ("reprorun.cli.pack", "put a record and all that a re-run needs into one file"),
     "lock": ("reprorun.cli.lock", "resolve the packages and write the lock, run nothing"),

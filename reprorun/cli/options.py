@@ -12,6 +12,7 @@ import click
 
 from reprorun.errors import UsageError
 from reprorun.experiment.guest import VARIABLE as GUEST_VARIABLE
+from reprorun.experiment.varied import VARIABLE as VARIED_VARIABLE
 
 SETTINGS = {  # as reprorun.settings has them; here so that --help needs no import
     "base-image": ("REF", "Image to build on (default: python:X.Y-slim)."),
@@ -25,6 +26,7 @@ SETTINGS = {  # as reprorun.settings has them; here so that --help needs no impo
     "cpus": ("N", "Processors, such as 1.5."),
     "shm-size": ("SIZE", "Shared memory (default: 1g)."),
     "timeout": ("TIME", "Stop it after that long, such as 90s or 2h."),
+    "numerics": ("HOW", "native (default), or portable: numbers the same on other processors."),
 }
 HELP = {"help_option_names": ["-h", "--help"]}
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
@@ -116,7 +118,7 @@ def parse_env(entries: tuple[str, ...]) -> dict[str, str]:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             # without the value, which may be a secret
             raise UsageError(f"-e {name}: give it as KEY=VALUE, or KEY for the host's value.")
-        if name == GUEST_VARIABLE:
+        if name in (GUEST_VARIABLE, VARIED_VARIABLE):
             raise UsageError(f"-e {name}: reprorun sets this variable itself.")
         if not equals:
             if name not in os.environ:

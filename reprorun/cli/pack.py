@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reprorun.cli.options import HELP
+from reprorun.cli.options import HELP, limits_of, with_archive_limits
 
 if TYPE_CHECKING:
     from reprorun.workflow.pack import Packed
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 @click.option("--no-inputs", is_flag=True, help="Leave the inputs out; the pack lists them.")
 @click.option("--input-root", "roots", multiple=True, metavar="DIR",
               help="Where to look for inputs that are no longer where they were.")  # fmt: skip
+@click.option("--allow-links", is_flag=True,
+              help="Accept links in the archive that lead out of it.")  # fmt: skip
+@with_archive_limits
 @click.option("--offline", is_flag=True, help="Open no connection; take what is in the cache.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was packed as JSON on stdout.")
@@ -54,6 +57,8 @@ def pack_command(**given: Any) -> int:
             roots=given["roots"],
             offline=given["offline"],
             force=given["force"],
+            limits=limits_of(given["archive_limits"]),
+            allow_links=given["allow_links"],
         )
         report.step("packed", _described(packed))
     finally:

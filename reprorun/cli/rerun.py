@@ -11,7 +11,7 @@ from reprorun.cli.options import HELP, limits_of, with_archive_limits, with_sett
 
 SETTINGS = (
     *("base-image", "lock", "python", "as-of", "gpus", "network"),
-    *("memory", "cpus", "shm-size", "timeout"),
+    *("memory", "cpus", "shm-size", "timeout", "numerics"),
 )
 
 
@@ -51,6 +51,7 @@ def with_changes(command: Any) -> Any:
 @click.argument("record", metavar="RECORD")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGS]...")
 @with_changes
+@click.option("--no-args", is_flag=True, help="Give the launcher no arguments.")
 @click.option("--name", metavar="NAME", help="Name of the run (default: the record's).")
 @click.option("--log-dir", metavar="DIR",
               help="Where to keep it (default: data/local/experiment/NAME).")  # fmt: skip
@@ -100,8 +101,8 @@ def changes_of(given: dict[str, Any]) -> Any:
     flags["gpus"] = cpu_forced(given["force_cpu"], flags["gpus"])
     values = settings.of_flags(flags)
     return Changes(
-        usual_base=settings.resolve({}, os.getcwd()).get("base_image"),
-        args=given["args"] or None,
+        usual_base=settings.usual("base-image", os.getcwd()),
+        args=_args(given),
         function=given["function"],
         shim=given["shim"],
         repo=given["repo"],
@@ -117,6 +118,12 @@ def changes_of(given: dict[str, Any]) -> Any:
         offline=given["offline"],
         **values,
     )
+
+
+def _args(given: dict[str, Any]) -> tuple[str, ...] | None:
+    if given.get("no_args") and given["args"]:
+        raise click.UsageError("--no-args and ARGS contradict each other.")
+    return () if given.get("no_args") else given["args"] or None
 
 
 def _dry_run(given: dict[str, Any], changes: Any, limits: Any, cwd: str) -> int:

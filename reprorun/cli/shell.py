@@ -21,8 +21,9 @@ def shell_command(**given: Any) -> int:
     """Open a shell in the container as the record's run saw it, for finding out.
 
     The code, packages, variables, inputs, limits and network are the run's, but for what the flags
-    change. The log directory is empty scratch; the record is at /record, read-only. COMMAND behind
-    -- is run in place of the shell. Nothing is kept. The exit code is the shell's.
+    change. The log directory is a scratch one, as the run found it; the record is at /record,
+    read-only. COMMAND behind -- is run in place of the shell. Nothing is kept. The exit code is the
+    shell's.
     """
     import os
     import sys

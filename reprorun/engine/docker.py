@@ -223,6 +223,8 @@ class DockerEngine:
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
                 init=True,
+                group_add=list(spec.groups),
+                cpuset_cpus=spec.cpuset or None,
                 **limits_for(spec.limits),
                 **gpus_for(spec.gpus),
             )
@@ -233,6 +235,7 @@ class DockerEngine:
                 name=spec.name,
                 environment=spec.env,
                 user=spec.user or None,
+                hostname=spec.hostname or None,
                 working_dir=spec.workdir,
                 labels=spec.labels,
                 stdin_open=spec.interactive,

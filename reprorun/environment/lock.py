@@ -42,6 +42,7 @@ class Request(Value, frozen=True, kw_only=True):
     own_lock: bool = False  # it was made by reprorun: somebody may have edited it
     as_of: str | None = None  # ISO date; packages of that day
     offline: bool = False
+    foreign: bool = False  # the files below the root came out of a record
 
 
 class Built(Value, frozen=True, kw_only=True):
@@ -102,7 +103,7 @@ def _key(request: Request) -> str:
         "lock 3",
         *asked_of_uv,
         "for",
-        *(base.python, base.machine, base.libc, request.as_of or ""),
+        *(base.python, base.machine, base.libc, request.as_of or "", str(request.foreign)),
         msgspec.json.encode(request.wanted),
         *request.extra,
         "files",
@@ -154,7 +155,7 @@ def _what_lacks(request: Request, resolution: Resolution, makers: _Builds) -> It
     given = {candidate.name: candidate for candidate in resolution.candidates}
     built = {(c.name, makers.of(c).metadata) for c in given.values() if c.wheel is None}
     wanted = msgspec.structs.replace(request.wanted, exact=False)
-    ask = partial(resolve, as_of=request.as_of, offline=request.offline)
+    ask = partial(resolve, as_of=request.as_of, offline=request.offline, foreign=request.foreign)
     try:
         whole = ask(wanted, request.root, request.base, built)
     except LockFailed as failure:
@@ -234,6 +235,7 @@ def _resolved(request: Request, wanted: Wanted, builds: _Builds) -> Resolution:
             known,
             as_of=request.as_of,
             offline=request.offline,
+            foreign=request.foreign,
         )
         now = {(c.name, builds.of(c).metadata) for c in resolution.candidates if c.wheel is None}
         if wanted.exact or now <= known:
@@ -267,6 +269,7 @@ def _pinned(request: Request, pinned: Sequence[Pinned]) -> Resolution:
         {},
         as_of=request.as_of,
         offline=request.offline,
+        foreign=request.foreign,
     )
     answers = {candidate.name: candidate for candidate in asked.candidates}
     return Resolution(candidates=tuple(answers.get(c.name, c) for c in candidates))

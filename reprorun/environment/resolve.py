@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -72,6 +72,7 @@ def resolve(
     *,
     as_of: str | None,
     offline: bool,
+    foreign: bool = False,
 ) -> Resolution:
     """Choose a version and a file for each package.
 
@@ -82,6 +83,7 @@ def resolve(
         built: name, and what a wheel says that was built from source.
         as_of: ISO date; packages of that day.
         offline: open no connection.
+        foreign: the files below the root came out of a record.
 
     Raises:
         LockFailed: with uv's explanation.
@@ -89,7 +91,8 @@ def resolve(
     with tempfile.TemporaryDirectory(prefix="reprorun-") as scratch:
         command = _command(wanted, root, base, scratch, as_of)
         cwd = os.path.dirname(os.path.join(root, wanted.project)) if wanted.project else root
-        printed, from_cache = _answer(command, built, scratch, cwd, offline)
+        asking = _Asking(command, built, scratch, cwd, foreign)
+        printed, from_cache = asking.answer(offline)
     resolution = _read(printed, cwd, base, _allowed(wanted))
     return msgspec.structs.replace(resolution, from_cache=from_cache)
 
@@ -118,80 +121,79 @@ def _write(directory: str, name: str, lines: Iterable[str]) -> str:
     return path
 
 
-def _answer(
-    command: list[str],
-    built: Collection[tuple[str, WheelMetadata]],
-    scratch: str,
-    cwd: str,
-    offline: bool,
-) -> tuple[str, bool]:
-    """uv's answer; where the index gives none, from what uv has kept of it, if that is enough."""
-    try:
-        return _compile(command, built, scratch, cwd, offline), False
-    except IndexUnreachable as unreachable:
+class _Asking(NamedTuple):
+    """A question to uv.
+
+    Args:
+        command: without what the answers so far have made necessary.
+        built: name, and what a wheel says that was built from source.
+        scratch: a directory for settings.
+        cwd: where uv runs.
+        foreign: what lies there came out of a record.
+    """
+
+    command: list[str]
+    built: Collection[tuple[str, WheelMetadata]]
+    scratch: str
+    cwd: str
+    foreign: bool
+
+    def answer(self, offline: bool) -> tuple[str, bool]:
+        """uv's; where the index gives none, from what uv has kept of it, if that is enough."""
         try:
-            return _compile(command, built, scratch, cwd, offline=True), True
-        except UvFailed:
-            raise unreachable from None
+            return self._compile(offline), False
+        except IndexUnreachable as unreachable:
+            try:
+                return self._compile(offline=True), True
+            except UvFailed:
+                raise unreachable from None
+
+    def _compile(self, offline: bool) -> str:
+        """uv's answer, asked again for as long as it finds one more package without a wheel."""
+        offered: set[str] = set()  # names of which an index offers only source
+        addressed: set[str] = set()  # names that have an address of their own
+        for _ in range(_MOST_ROUNDS):
+            try:
+                return run_uv(self._told(offered, addressed), offline=offline, cwd=self.cwd)
+            except UvFailed as failure:
+                if _UNREACHABLE.search(failure.said) and not offline:
+                    raise IndexUnreachable(str(failure)) from failure
+                more = _without_wheel(failure.said) - offered
+                direct = {normal_name(name) for name in _NO_BUILD.findall(failure.said)} - addressed
+                if not more and not direct:
+                    raise
+                offered |= more
+                addressed |= direct
+        raise LockFailed(
+            f"more than {_MOST_ROUNDS} packages have no wheel: {', '.join(sorted(offered))}"
+        )
+
+    def _told(self, offered: set[str], addressed: set[str]) -> list[str]:
+        """The command, with what uv would have to build in order to know it."""
+        if not offered and not addressed and not self.foreign:
+            return self.command
+        entries: list[dict[str, Any]] = []
+        for name in sorted(offered | addressed):
+            of_it = sorted((f for each, f in self.built if each == name), key=lambda f: f.version)
+            entries += [_metadata(name, found) for found in of_it]
+            if name in addressed and not of_it:
+                entries.append({"name": name, "version": _UNBUILT_VERSION, "requires-dist": []})
+            if name in offered:
+                entries.append({"name": name, "requires-dist": []})
+        settings = uv_settings(self.cwd, foreign=self.foreign)
+        lines = [
+            f"{key} = {_toml(value)}"
+            for key, value in {**settings, "dependency-metadata": entries}.items()
+        ]
+        path = _write(self.scratch, "uv.toml", lines)
+        no_binary = [word for name in sorted(offered) for word in ("--no-binary", name)]
+        return [*self.command, "--config-file", path, *no_binary]
 
 
-# ---------------------------------------------------------------- source only
-
-
-def _compile(
-    command: list[str],
-    built: Collection[tuple[str, WheelMetadata]],
-    scratch: str,
-    cwd: str,
-    offline: bool,
-) -> str:
-    """uv's answer, asked again for as long as it finds one more package without a wheel."""
-    offered: set[str] = set()  # names of which an index offers only source
-    addressed: set[str] = set()  # names that have an address of their own
-    for _ in range(_MOST_ROUNDS):
-        told = _told(command, offered, addressed, built, scratch, cwd)
-        try:
-            return run_uv(told, offline=offline, cwd=cwd)
-        except UvFailed as failure:
-            if _UNREACHABLE.search(failure.said) and not offline:
-                raise IndexUnreachable(str(failure)) from failure
-            # what says badly what it needs, some of 2021 do, is built: then we read that
-            without_wheel = _NO_WHEEL.findall(failure.said) + _BAD_METADATA.findall(failure.said)
-            more = {normal_name(name) for name in without_wheel} - offered
-            direct = {normal_name(name) for name in _NO_BUILD.findall(failure.said)} - addressed
-            if not more and not direct:
-                raise
-            offered |= more
-            addressed |= direct
-    raise LockFailed(
-        f"more than {_MOST_ROUNDS} packages have no wheel: {', '.join(sorted(offered))}"
-    )
-
-
-def _told(
-    command: list[str],
-    offered: set[str],
-    addressed: set[str],
-    built: Collection[tuple[str, WheelMetadata]],
-    scratch: str,
-    cwd: str,
-) -> list[str]:
-    """The command, with what uv would have to build in order to know it."""
-    if not offered and not addressed:
-        return command
-    entries: list[dict[str, Any]] = []
-    for name in sorted(offered | addressed):
-        of_it = sorted((f for each, f in built if each == name), key=lambda f: f.version)
-        entries += [_metadata(name, found) for found in of_it]
-        if name in addressed and not of_it:
-            entries.append({"name": name, "version": _UNBUILT_VERSION, "requires-dist": []})
-        if name in offered:
-            entries.append({"name": name, "requires-dist": []})
-    settings = {**uv_settings(cwd), "dependency-metadata": entries}
-    lines = [f"{key} = {_toml(value)}" for key, value in settings.items()]
-    path = _write(scratch, "uv.toml", lines)
-    no_binary = [word for name in sorted(offered) for word in ("--no-binary", name)]
-    return [*command, "--config-file", path, *no_binary]
+def _without_wheel(said: str) -> set[str]:
+    """What is to be built; what says badly what it needs, as some of 2021 do, is read then."""
+    names = _NO_WHEEL.findall(said) + _BAD_METADATA.findall(said)
+    return {normal_name(name) for name in names}
 
 
 def _metadata(name: str, found: WheelMetadata) -> dict[str, Any]:

@@ -9,6 +9,10 @@ from reprorun.environment.wheel import Layout
 from reprorun.model import HOME, LOG_DIR, PREFIX, SHIMS, WORKSPACE, BaseImage
 
 SUPERVISOR = "reprorun/experiment/supervise.py"
+VARIED = (  # one line; Python runs it whenever it starts
+    'import os; "REPRORUN_VARIED" in os.environ and '
+    '__import__("reprorun.experiment.varied", fromlist=["begin"]).begin()\n'
+)
 _STAND_INS = "experiment/shims"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _GUEST_MODULES = ("__init__.py", "experiment_wrapper.py", "launch.py")
@@ -52,6 +56,7 @@ def skeleton(base: BaseImage, paths: tuple[str, ...]) -> list[tar.Entry]:
         entries.append(tar.file(f"{site_packages}/{name}", content, mode))
     # the same place for every Python, so that the entry point is the same too
     entries.append(tar.link(f"{PREFIX}/supervise.py", f"{site_packages}/{SUPERVISOR}"))
+    entries.append(tar.file(f"{site_packages}/reprorun_varied.pth", VARIED.encode()))
     entries.append(tar.link(SHIMS, f"{site_packages}/reprorun/{_STAND_INS}"))
     if paths:
         lines = "".join(os.path.normpath(f"{WORKSPACE}/{path}") + "\n" for path in paths)

@@ -16,15 +16,29 @@ _KEPT = (  # what decides where packages come from and which are chosen
 )  # fmt: skip
 
 
-def uv_settings(directory: str) -> dict[str, Any]:
-    """The settings that hold in a directory: the project's over the user's over the system's."""
+# what of these a project that is not the user's own may not decide
+_OF_THE_USER = frozenset(
+    ("find-links", "keyring-provider", "allow-insecure-host", "native-tls", "system-certs", "pip")
+)
+
+
+def uv_settings(directory: str, *, foreign: bool = False) -> dict[str, Any]:
+    """The settings that hold in a directory: the project's over the user's over the system's.
+
+    Args:
+        directory: absolute.
+        foreign: it came out of a record: its settings say where packages are, and nothing that
+            would be done on this host.
+    """
     settings: dict[str, Any] = {}
+    own = set(_project_file(directory)) if foreign else set()
     for path in settings_files(directory):
         found: Any = read_toml(path)
         if os.path.basename(path) == "pyproject.toml":
             found = found.get("tool", {}).get("uv", {})
         if isinstance(found, dict):
-            settings.update({key: found[key] for key in _KEPT if key in found})
+            refused = _OF_THE_USER if path in own else frozenset()
+            settings.update({k: found[k] for k in _KEPT if k in found and k not in refused})
     return settings
 
 

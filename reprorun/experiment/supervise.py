@@ -39,6 +39,11 @@ def main(command: list[str]) -> int:
     if not command:
         _say("no command given; it takes COMMAND ARGUMENTS...")
         return 2
+    if os.environ.get("REPRORUN_VARIED"):
+        _find_package()
+        from reprorun.experiment.varied_run import begin
+
+        command = begin(command)
     kills_before = _oom_kills()
     stamp = time.clock_gettime_ns(COARSE_CLOCK)
     started, clock = time.time(), time.monotonic()
@@ -61,6 +66,10 @@ def main(command: list[str]) -> int:
         oom_killed=_oom_kills() > kills_before,
         python=sys.version.split()[0],
     )
+    if guest and os.environ.get("REPRORUN_VARIED"):
+        from reprorun.experiment.varied_run import end
+
+        end(guest[0])
     return exit_code
 
 
@@ -151,9 +160,7 @@ def _guest() -> tuple[str, str] | None:
         return None
     import json
 
-    # -S leaves out site-packages, where the rest of this package lies
-    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    sys.path.append(os.path.dirname(package))
+    _find_package()
     import reprorun.experiment.bring_out  # noqa: F401  used when the command has ended
 
     try:
@@ -162,6 +169,12 @@ def _guest() -> tuple[str, str] | None:
     except (ValueError, LookupError, TypeError) as error:
         _say(f"REPRORUN_GUEST can't be understood: {error}")
         return None
+
+
+def _find_package() -> None:
+    """-S leaves out site-packages, where the rest of this package lies."""
+    package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    sys.path.append(os.path.dirname(package))
 
 
 def _outputs(guest: tuple[str, str] | None, since: int) -> dict[str, object]:

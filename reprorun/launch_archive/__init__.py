@@ -7,7 +7,6 @@ names are relative and normalized, nothing leads out of the tree, and owners are
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -28,12 +27,13 @@ class ArchiveListing(Value, frozen=True, kw_only=True):
     files: tuple[str, ...]  # names relative to the root, sorted; links among them
     size: int  # bytes of the files' content
     newest: int | None  # when the newest file was changed, in seconds since 1970
+    links_out: tuple[str, ...] = ()  # symbolic links that lead out of the tree
 
 
 @contextmanager
 def guarded(
     path: str, limits: ArchiveLimits = _DEFAULT, *, links_out: Collection[str] | None = ()
-) -> Iterator[tarfile.TarFile]:
+) -> Iterator[GuardedTar]:
     """Open a launch archive for reading once, from the first member to the last.
 
     Each member has been checked when it comes; those before a bad one are handed out. Iterate to
@@ -73,8 +73,10 @@ def list_archive(
     """
     with guarded(path, limits, links_out=links_out) as tar:
         found = [(m.name, m.size, int(m.mtime)) for m in tar if not m.isdir()]
+        links = tar.links_out
     return ArchiveListing(
         files=tuple(sorted(name for name, _, _ in found)),
         size=sum(size for _, size, _ in found),
         newest=max((mtime for _, _, mtime in found), default=None),
+        links_out=links,
     )

@@ -41,6 +41,11 @@ class GuardedTar(tarfile.TarFile):
         super().__init__(path, "r", source)  # type: ignore[arg-type] # it only seeks and reads
         self._started = True
 
+    @property
+    def links_out(self) -> tuple[str, ...]:
+        """The links so far that lead out of the tree, as they may."""
+        return tuple(sorted(self._tree.leaving))
+
     def next(self) -> tarfile.TarInfo | None:
         """The next member, checked; None at the end."""
         if not self._started or self._ended:  # tarfile asks for the first already on opening

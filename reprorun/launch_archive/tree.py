@@ -50,6 +50,7 @@ class Tree:
         self._kinds: dict[str, str] = {}  # of every path: directory, file, link
         self._links: dict[str, str] = {}  # path -> where it leads
         self._late: list[str] = []  # links to be followed when all are known
+        self.leaving: set[str] = set()  # links that lead out, as they may
         self._members = 0
         self._text = 0  # bytes of names and attributes
 
@@ -112,21 +113,26 @@ class Tree:
         steps = self._limits.files * STEPS_PER_FILE
         for name in self._late:
             try:
-                steps = follow(name, self._links, self._links_out or (), steps)
+                steps = follow(name, self._links, self.leaving, steps)
             except LeadsOut:
-                raise NotRight(f"holds {shown(name)}, {_link_out(self._links[name])}") from None
+                if not self._may_leave(name):
+                    raise NotRight(f"holds {shown(name)}, {_link_out(self._links[name])}") from None
+                self.leaving.add(name)
             if steps < 0:
                 raise NotRight("has too tangled links")
 
     def _check_link(self, name: str, target: str) -> None:
         _check_text(target)
         self._links[name] = target
-        if self._links_out is None or name in self._links_out:
-            return
         if climbs_late(target):
             self._late.append(name)
         elif target.startswith("/") or target.split("/").count("..") > name.count("/"):
-            raise _Wrong(_link_out(target))
+            if not self._may_leave(name):
+                raise _Wrong(_link_out(target))
+            self.leaving.add(name)
+
+    def _may_leave(self, name: str) -> bool:
+        return self._links_out is None or name in self._links_out
 
     def _twin(self, header: tarfile.TarInfo) -> str:
         """The file that a hard link is another name of."""

@@ -16,6 +16,16 @@ RESERVED = (
 
 
 def find_inputs(paths: tuple[str, ...], cwd: str, code: Code) -> tuple[InputFile, ...]:
+    """The inputs that are named, and the files too large for the archive.
+
+    Raises:
+        UsageError: as `named_inputs`.
+    """
+    named = named_inputs(paths, cwd, code.root)
+    return (*named, *_large_files(code, {entry.target for entry in named}))
+
+
+def named_inputs(paths: tuple[str, ...], cwd: str, root: str) -> tuple[InputFile, ...]:
     """Hash the inputs and say where the container will see them.
 
     An input inside the repository appears at its place in the working tree, one outside at the
@@ -27,20 +37,20 @@ def find_inputs(paths: tuple[str, ...], cwd: str, code: Code) -> tuple[InputFile
     named = {}
     for path in paths:
         try:
-            entry = _describe(os.path.join(cwd, path), path, code)
+            entry = _describe(os.path.join(cwd, path), path, root)
         except OSError as error:
             raise UsageError(
                 f"--input {path}: {error.filename} can't be read: {error.strerror}."
             ) from error
         named[entry.target] = entry  # the same one twice is mounted once
-    return (*named.values(), *_large_files(code, set(named)))
+    return tuple(named.values())
 
 
-def _describe(path: str, typed: str, code: Code) -> InputFile:
+def _describe(path: str, typed: str, root: str) -> InputFile:
     if not os.path.exists(path):
         raise UsageError(f"--input {typed}: there is no such file or directory.")
     path = os.path.realpath(path)
-    target = _target(path, typed, code)
+    target = _target(path, typed, root)
     if not (os.path.isfile(path) or os.path.isdir(path)):
         raise UsageError(f"--input {typed} is neither a file nor a directory.")
     return describe_input(path, target)
@@ -61,8 +71,8 @@ def describe_input(path: str, target: str) -> InputFile:
     return InputFile(path=path, target=target, size=os.path.getsize(path), sha256=sha256_of(path))
 
 
-def _target(path: str, typed: str, code: Code) -> str:
-    inside = os.path.relpath(path, code.root)
+def _target(path: str, typed: str, root: str) -> str:
+    inside = os.path.relpath(path, root)
     if inside == ".":
         raise UsageError(f"--input {typed} is the repository itself, which is archived anyway.")
     if inside != ".." and not inside.startswith("../"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
@@ -29,9 +30,9 @@ def find_again(
         RecordError: naming all that are missing or changed, or that would be mounted where the
             container has its own files.
     """
+    _refuse_targets(inputs)
     found, wrong = [], []
     for entry in inputs:
-        _refuse_target(entry)
         copy = (copies or {}).get(entry.target)
         if copy:
             found.append(msgspec.structs.replace(entry, path=copy))
@@ -46,15 +47,19 @@ def find_again(
     return tuple(found)
 
 
-def _refuse_target(entry: InputFile) -> None:
-    target = entry.target
-    inside = target.startswith(f"{WORKSPACE}/")
-    if os.path.normpath(target) != target or not target.startswith("/"):
-        raise RecordError(f"the record has an input at {target!r}, which is no place for one.")
-    if not inside and is_reserved(target):
-        raise RecordError(
-            f"the record has an input at {target!r}, where the container has its own files."
-        )
+def _refuse_targets(inputs: Sequence[InputFile]) -> None:
+    seen: set[str] = set()
+    for entry in inputs:
+        target = entry.target
+        if os.path.normpath(target) != target or not target.startswith("/") or target[1:2] == "/":
+            raise RecordError(f"the record has an input at {target!r}, which is no place for one.")
+        if not target.startswith(f"{WORKSPACE}/") and is_reserved(target):
+            raise RecordError(
+                f"the record has an input at {target!r}, where the container has its own files."
+            )
+        if target in seen:
+            raise RecordError(f"the record has two inputs at {target!r}.")
+        seen.add(target)
 
 
 def _find(entry: InputFile, roots: Sequence[str]) -> tuple[str | None, str]:
@@ -64,14 +69,33 @@ def _find(entry: InputFile, roots: Sequence[str]) -> tuple[str | None, str]:
         if not (os.path.isfile(path) or os.path.isdir(path)):
             continue
         try:
+            odd = _odd_content(path)
+            if odd:
+                changed = changed or f"{path} holds {odd}, which no digest covers"
+                continue
             now = describe_input(path, entry.target)
         except OSError as error:
-            changed = f"{path} can't be read ({error.strerror})"
+            changed = changed or f"{path} can't be read ({error.strerror})"
             continue
         if now.sha256 == entry.sha256:
             return path, ""
-        changed = f"{path} has changed (sha256 {now.sha256[:12]}, was {entry.sha256[:12]})"
+        was = entry.sha256[:12]
+        changed = changed or f"{path} has changed (sha256 {now.sha256[:12]}, was {was})"
     return None, changed or "not found"
+
+
+def _odd_content(path: str) -> str | None:
+    """What of a directory its digest says nothing of: a socket in it would lead out."""
+    if not os.path.isdir(path):
+        return None
+    empty = True
+    for directory, below, names in os.walk(path):
+        empty = empty and not names
+        for name in (*names, *below):
+            mode = os.lstat(os.path.join(directory, name)).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+                return "something that is no file"
+    return "no file" if empty and os.listdir(path) else None
 
 
 def _places(entry: InputFile, roots: Sequence[str]) -> Iterator[str]:
@@ -79,8 +103,9 @@ def _places(entry: InputFile, roots: Sequence[str]) -> Iterator[str]:
     for root in roots:
         if entry.target.startswith(f"{WORKSPACE}/"):
             yield os.path.join(root, entry.target[len(WORKSPACE) + 1 :])
-        yield os.path.join(root, entry.path.lstrip("/"))
-        yield os.path.join(root, os.path.basename(entry.path))
+        for name in dict.fromkeys((entry.path, entry.target)):
+            yield os.path.join(root, name.lstrip("/"))
+            yield os.path.join(root, os.path.basename(name))
 
 
 def _message(wrong: Sequence[str], looked: bool) -> str:

@@ -104,7 +104,7 @@ def _refuse_another_python(record: Record, spec: RunSpec) -> None:
 def _refuse_pickles_elsewhere(record: Record, base: BaseImage) -> None:
     """What run_experiment pickled can be unpickled by the same Python only."""
     was = record.base_image.python_minor if record.base_image else base.python_minor
-    if (record.payloads or record.command[0] != "python") and base.python_minor != was:
+    if record.command[0] != "python" and base.python_minor != was:
         raise UsageError(
             f"the function was pickled by Python {was}, but {base.ref} has {base.python}, and "
             "pickled functions don't move between versions. Leave --python and --base-image."
@@ -128,8 +128,7 @@ def environment_of_day(
     Raises:
         ImageMissing, LockFailed: naming what was tried.
     """
-    named = spec.base_image and PYTHON_PLACE not in spec.base_image
-    if named or spec.python or sources.requirements.python or spec.dockerfile:
+    if python_is_given(spec, sources.requirements):
         return gather_environment(spec, sources, engine, report)
     failures: list[tuple[str, ImageMissing | LockFailed | BuildFailed]] = []
     for version in pythons_of_day(spec.as_of or "", sources.requirements):
@@ -142,9 +141,20 @@ def environment_of_day(
     raise _none_will_do(spec, failures)
 
 
+def python_is_given(spec: RunSpec, requirements: Requirements) -> bool:
+    """Whether the Python is settled, by the user or by a file, not by what can be had."""
+    named = spec.base_image and PYTHON_PLACE not in spec.base_image
+    return bool(named or spec.python or requirements.python or spec.dockerfile)
+
+
 def _none_will_do(
     spec: RunSpec, failures: list[tuple[str, ImageMissing | LockFailed | BuildFailed]]
 ) -> ImageMissing | LockFailed:
+    if not failures:
+        return ImageMissing(
+            f"no Python that reprorun knows was out on {spec.as_of} and is allowed by the code's "
+            "files. Name a --python, or another day with --as-of."
+        )
     lines = "\n".join(f"  Python {version}: {_first_line(error)}" for version, error in failures)
     if all(isinstance(error, ImageMissing) for _, error in failures):
         return ImageMissing(

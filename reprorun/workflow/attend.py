@@ -137,11 +137,24 @@ def _thread(events: queue.SimpleQueue[Event], work: Callable[[], object]) -> thr
     return thread
 
 
+_attended: set[queue.SimpleQueue[Event]] = set()  # of the runs that other threads attend
+
+
+def interrupt_all(number: int) -> None:
+    """Hand a signal on to the runs that threads other than the main one attend."""
+    for events in tuple(_attended):
+        events.put(("signal", number))
+
+
 @contextmanager
 def _signals_into(events: queue.SimpleQueue[Event]) -> Iterator[None]:
-    """Signals become events. Only the main thread of a program may ask for that."""
+    """Signals become events. Only the main thread gets them; it passes them on to the others."""
     if threading.current_thread() is not threading.main_thread():
-        yield
+        _attended.add(events)
+        try:
+            yield
+        finally:
+            _attended.discard(events)
         return
 
     def on_signal(number: int, frame: FrameType | None) -> None:

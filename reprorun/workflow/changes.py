@@ -7,7 +7,7 @@ import os
 import msgspec
 
 from reprorun.errors import RecordError, UsageError
-from reprorun.model import LOG_DIR, SHIMS, Changes, EngineInfo, Gpus, Record, RunSpec
+from reprorun.model import LOG_DIR, SHIMS, Changes, EngineInfo, Gpus, Network, Record, RunSpec
 from reprorun.plan import REDACTED
 from reprorun.store import FUNCTION_FILE
 from reprorun.workflow.python import PYTHON_PLACE
@@ -38,6 +38,8 @@ def respecify(
         UsageError: the changes contradict the record, or lack a value that it does not hold.
     """
     script, *args = record.argv
+    if changes.function:
+        args = []
     return RunSpec(
         script=script,
         args=tuple(args) if changes.args is None else changes.args,
@@ -54,9 +56,12 @@ def respecify(
         python=changes.python,
         as_of=changes.as_of,
         gpus=changes.gpus or record.asked_gpus or Gpus(),
-        network=changes.network or record.network,
+        network=_network(record, changes),
         limits=msgspec.structs.replace(record.limits, **changes.limits),
-        without=(SHIM_OF_GARAGE,) if changes.shim else (),
+        extra_requirements=_unpickler(record, changes),
+        without=(SHIM_OF_GARAGE,) if changes.shim or _has_shims(record) else (),
+        numerics=changes.numerics or record.numerics,
+        variations=record.variations if changes.variations is None else changes.variations,
         rebuild=changes.rebuild,
         offline=changes.offline,
     )
@@ -69,7 +74,32 @@ def _usual_base(record: Record, changes: Changes) -> str | None:
     return usual if of_any_python or record.base_image is None else None
 
 
+def _network(record: Record, changes: Changes) -> Network:
+    """The record's, but the host's own only for who says so: it reaches all that this host does."""
+    if record.network == "host" and changes.network is None:
+        raise UsageError(
+            "the record's run had the host's own network, through which it reaches all that this "
+            "machine does. --network host gives it that again; --network bridge or none does not."
+        )
+    return changes.network or record.network
+
+
+def _unpickler(record: Record, changes: Changes) -> tuple[str, ...]:
+    """What run_experiment adds to the packages that the files name."""
+    if record.command[0] == "python" or changes.function:
+        return ()
+    return tuple(f"{p.name}=={p.version}" for p in record.packages if p.name == "cloudpickle")
+
+
+def _has_shims(record: Record) -> bool:
+    return SHIMS in record.environment.get("PYTHONPATH", "").split(":")
+
+
 def _command(record: Record, launcher: str, changes: Changes) -> tuple[str, ...]:
+    if changes.params and record.command[0] != "python" and not changes.function:
+        raise UsageError("the run was launched by run_experiment: it takes no parameters with -P.")
+    if changes.function and changes.args is not None:
+        raise UsageError("--function calls one function, with parameters (-P): it takes no ARGS.")
     if changes.function:
         file = f"{LOG_DIR}/{FUNCTION_FILE}"
         return ("python", "-m", FUNCTION_MODULE, launcher, changes.function, file)
@@ -92,7 +122,9 @@ def _variables(record: Record, changes: Changes) -> dict[str, str]:
             f"the record does not hold the values of {', '.join(missing)}, which look secret. "
             f"Give them again: {words} (or NAME=VALUE)."
         )
-    return {**env, "PYTHONPATH": SHIMS} if changes.shim else env
+    if not changes.shim or _has_shims(record):
+        return env
+    return {**env, "PYTHONPATH": ":".join(filter(None, (SHIMS, env.get("PYTHONPATH"))))}
 
 
 def same_gpus(record: Record, changes: Changes, info: EngineInfo) -> Gpus:

@@ -51,6 +51,16 @@ def compare_paths(a: str, b: str, settings: Settings) -> Comparison:
     return compare_trees(original, now, settings, _ends(one.record, other.record))
 
 
+def outputs_of_both(a: str, b: str) -> tuple[dict[str, Entry], dict[str, Entry]]:
+    """The outputs of two directories or records, under the names by which they are compared.
+
+    Args:
+        a: the original.
+        b: the new one.
+    """
+    return _aligned(_side(a), _side(b))
+
+
 def _kind_of_path(path: str) -> str:
     try:
         mode = os.stat(path).st_mode

@@ -201,7 +201,8 @@ def _in_cache(needed: Needed) -> Iterator[Garbage]:
         if not _wheels_of_note(path) <= needed.wheels:
             yield _cached("built wheel", path)
     for path in _files("inputs"):
-        if os.path.basename(path) not in needed.inputs:
+        in_use = time.time() - os.lstat(path).st_mtime < DAY  # by a shell, say, without a record
+        if os.path.basename(path) not in needed.inputs and not in_use:
             yield _cached("input", path)
     for path in stale_notes():
         yield _cached("note", path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -45,6 +45,7 @@ from reprorun.workflow.wheels import WheelBuilder
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # user:password@, or a token alone, in an address; not ${VARIABLE}, which uv fills in
 _PASSWORD = re.compile(r"\bhttps?://(?![^/\s@]*\$)[^/\s@]+@|://[^/\s@:]*:(?!\$)[^/\s@]+@")
+_HOST_VARIABLE = re.compile(r"\$\{(\w+)\}")
 Connect = Callable[[], Engine]
 
 
@@ -56,6 +57,9 @@ class Sources(Value, frozen=True, kw_only=True):
     inputs: tuple[InputFile, ...]
     notes: tuple[str, ...]
     archive: str | None = None  # a launch archive that is taken as it is; None: one is made
+    archive_sha256: str = ""  # of that one
+    foreign: bool = False  # the code came out of a record: somebody else may have written it
+    given: tuple[str, ...] = ()  # variables of the host that foreign files may use all the same
 
 
 class Environment(Value, frozen=True, kw_only=True):
@@ -170,6 +174,8 @@ def environment_on(
     wanted = _wanted(sources, base)
     for name in spec.without:
         wanted = without_package(wanted, name)
+    if sources.foreign:
+        refuse_host_variables(wanted, sources.given)
     lock = _lock(spec, sources, wanted, base, engine, report)
     for note in lock.notes:
         report.note(note)
@@ -214,6 +220,26 @@ def _refuse_passwords(wanted: Wanted, requirements: Requirements) -> None:
             )
 
 
+def refuse_host_variables(wanted: Wanted, given: Collection[str]) -> None:
+    """Files of somebody else's may not have uv put this host's variables into an address.
+
+    Args:
+        wanted: what the files say.
+        given: names of the variables that the user gives.
+
+    Raises:
+        UsageError: naming the variables.
+    """
+    texts = (*wanted.lines, *wanted.constraints, *wanted.options)
+    names = {name for text in texts for name in _HOST_VARIABLE.findall(text)} - set(given)
+    if names:
+        words = " ".join(f"-e {name}" for name in sorted(names))
+        raise UsageError(
+            f"the record's files ask for variables of this host ({', '.join(sorted(names))}), to "
+            f"send them to an address that they name. If that is meant: {words}."
+        )
+
+
 def _lock(
     spec: RunSpec,
     sources: Sources,
@@ -237,6 +263,7 @@ def _lock(
         own_lock=requirements.kind == "lock",
         as_of=as_of,
         offline=spec.offline,
+        foreign=sources.foreign,
     )
     build = WheelBuilder(
         base, engine, report, as_of=as_of, offline=spec.offline, fresh=spec.rebuild

@@ -15,8 +15,8 @@ from reprorun import store
 from reprorun.errors import UsageError
 from reprorun.experiment.repository import RepositoryError, find_root
 from reprorun.launch_archive import ArchiveLimits
-from reprorun.model import Changes, InputFile, Requirements, RunSpec
-from reprorun.probe.inputs import find_inputs
+from reprorun.model import WORKSPACE, Changes, InputFile, Requirements, RunSpec
+from reprorun.probe.inputs import find_inputs, named_inputs
 from reprorun.probe.relocate import find_again
 from reprorun.workflow.again import recorded_requirements, requirements_again
 from reprorun.workflow.changes import name_of, respecify
@@ -30,6 +30,11 @@ from reprorun.workflow.gather import (
 from reprorun.workflow.opened import Opened
 from reprorun.workflow.original import Original, read_original
 from reprorun.workflow.report import Reporter
+
+_SILENT = (
+    "files of 8 MiB and more are not in the archive, and the record does not name them; --repo "
+    "brings those of the commit, --input-root DIR with --input DIR/PATH others"
+)
 
 
 class Launch(NamedTuple):
@@ -72,6 +77,7 @@ def launch_again(
         need_archive=changes.repo is None,
     )
     report.step("re-run of", _described(original))
+    _check_lock(changes, cwd)
     with code_again(original, changes.repo, limits, offline=changes.offline) as again:
         payloads = _payloads(original, changes)
         spec = respecify(
@@ -86,6 +92,9 @@ def launch_again(
             inputs=inputs,
             notes=_notes(original, again),
             archive=again.archive,
+            archive_sha256=original.archived.sha256,
+            foreign=True,
+            given=tuple(changes.env),
         )
         launch = Launch(original, spec, sources, again, changes)
         requirements = (
@@ -98,6 +107,11 @@ def launch_again(
         yield launch._replace(sources=whole)
 
 
+def _check_lock(changes: Changes, cwd: str) -> None:
+    if changes.lock and not os.path.isfile(os.path.join(cwd, changes.lock)):
+        raise UsageError(f"--lock {changes.lock}: there is no such file.")
+
+
 def _described(original: Original) -> str:
     record = original.record
     which = f"commit {record.githash[:12]}" if record.githash else "no commit"
@@ -108,7 +122,9 @@ def _described(original: Original) -> str:
 
 def _notes(original: Original, again: CodeAgain) -> tuple[str, ...]:
     """What is not as complete as it may seem: the other notes of a record were of its own run."""
-    return original.record.notes if original.garage else tuple(notes_on_left_out(again.code))
+    if original.garage is None:
+        return tuple(notes_on_left_out(again.code))
+    return original.record.notes if again.archive is None else (*original.record.notes, _SILENT)
 
 
 def _dated(spec: RunSpec, original: Original, again: CodeAgain) -> RunSpec:
@@ -148,18 +164,33 @@ def _inputs(
     place: Opened, original: Original, changes: Changes, cwd: str, again: CodeAgain
 ) -> tuple[InputFile, ...]:
     """The record's inputs as they are found now, those of the commit, and what is named now."""
-    here = again.tree() if changes.repo else again.code
-    more = find_inputs(changes.inputs, cwd, here) if changes.inputs or changes.repo else ()
-    if not changes.repo:  # the original's large files are among its inputs
-        own = {entry.path for entry in here.left_out}
-        more = tuple(entry for entry in more if os.path.relpath(entry.path, here.root) not in own)
+    roots = _roots(changes, cwd)
+    named = named_inputs(changes.inputs, cwd, _root_of_inputs(roots, changes, cwd, again))
+    large = find_inputs((), cwd, again.code) if changes.repo else ()  # else they are recorded
+    more = tuple({entry.target: entry for entry in (*large, *named)}.values())
     known = {entry.target for entry in more}
     recorded = [entry for entry in original.record.inputs if entry.target not in known]
     if not recorded:
         return more
-    named = (os.path.join(cwd, root) for root in changes.input_roots)
-    roots = (*named, *again.roots, *_repository_around(place.log_dir))
-    return (*find_again(recorded, roots, place.inputs(original.record)), *more)
+    places = (*roots, *again.roots, *_repository_around(place.log_dir))
+    return (*find_again(recorded, places, place.inputs(original.record)), *more)
+
+
+def _roots(changes: Changes, cwd: str) -> tuple[str, ...]:
+    roots = tuple(os.path.abspath(os.path.join(cwd, root)) for root in changes.input_roots)
+    for root, named in zip(roots, changes.input_roots, strict=True):
+        if not os.path.isdir(root):
+            raise UsageError(f"--input-root {named}: there is no such directory.")
+    return roots
+
+
+def _root_of_inputs(roots: tuple[str, ...], changes: Changes, cwd: str, again: CodeAgain) -> str:
+    """What new inputs are placed by: below it they appear at their place in the working tree."""
+    paths = [os.path.realpath(os.path.join(cwd, path)) for path in changes.inputs]
+    for root in (*roots, *again.roots, *_repository_around(cwd)):
+        if any(path.startswith(f"{os.path.realpath(root)}/") for path in paths):
+            return os.path.realpath(root)
+    return WORKSPACE
 
 
 def _repository_around(log_dir: str) -> tuple[str, ...]:
@@ -169,11 +200,3 @@ def _repository_around(log_dir: str) -> tuple[str, ...]:
     except RepositoryError:  # not ours to read
         return ()
     return () if root is None else (root,)
-
-
-def _roots(changes: Changes, cwd: str) -> tuple[str, ...]:
-    roots = tuple(os.path.abspath(os.path.join(cwd, root)) for root in changes.input_roots)
-    for root, named in zip(roots, changes.input_roots, strict=True):
-        if not os.path.isdir(root):
-            raise UsageError(f"--input-root {named}: there is no such directory.")
-    return roots

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 import reprorun
 from reprorun import files, store
-from reprorun.errors import EngineError, UsageError
+from reprorun.errors import EngineError, RecordError, UsageError
 from reprorun.experiment import dump_json
 from reprorun.experiment.archive import write_archive
 from reprorun.experiment.repository import LeftOut as TreeLeftOut
@@ -123,6 +123,8 @@ def first_record(spec: RunSpec, sources: Sources, environment: Environment) -> R
         asked_gpus=spec.gpus,
         limits=spec.limits,
         network=spec.network,
+        numerics=spec.numerics,
+        variations=spec.variations,
         notes=(*sources.notes, *environment.lock.notes),
     )
 
@@ -142,6 +144,8 @@ def archive_code(sources: Sources, keeper: Keeper) -> Archive:
     if sources.archive:
         shutil.copyfile(sources.archive, path)
         digest = files.sha256_of(path)
+        if digest != sources.archive_sha256:
+            raise RecordError(f"{sources.archive} was changed while it was read. Try again.")
     else:
         digest = _write_archive(sources.code, path)
     count = len(sources.code.files)

@@ -23,14 +23,28 @@ from reprorun.formats.garage import (
     read_garage_record,
 )
 from reprorun.launch_archive import ArchiveLimits, list_archive
-from reprorun.model import WORKSPACE, Archive, Code, Record, SchemaMark, Value
+from reprorun.model import (
+    WORKSPACE,
+    Archive,
+    BaseImage,
+    Code,
+    LeftOut,
+    Record,
+    SchemaMark,
+    Source,
+    Value,
+)
 from reprorun.render import SYSTEM_PACKAGE
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
-_ADDRESS = re.compile(r"(https?|ssh|file)://[^\s]+")
+_ADDRESS = re.compile(r"(https?|ssh|file)://[^\s$]+")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _REFERENCE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._:/@-]*")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+!-]*")  # of a package
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ONE_LINE = re.compile(r"[^\n\0]*")
+_PRINTABLE = re.compile(r"[ -~]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -43,6 +57,7 @@ class Original(Value, frozen=True, kw_only=True):
     archive: str  # path
     archived: Archive
     garage: GarageRecord | None = None  # where garage wrote it
+    call: str | None = None  # directory of the call of a wrapped function that was named
 
     @property
     def variant(self) -> dict[str, Any]:
@@ -53,7 +68,10 @@ class Original(Value, frozen=True, kw_only=True):
         """
         if self.garage:
             return self.garage.variant or {}
-        return _variant(self.log_dir, self.record)
+        if self.call:
+            return _variant(self.call)
+        _refuse_several(self.log_dir, self.record)
+        return _variant(self.log_dir)
 
 
 def read_original(
@@ -62,7 +80,7 @@ def read_original(
     """Read a record and check all that a re-run takes from it.
 
     Args:
-        log_dir: the record.
+        log_dir: the record, or the directory in it of one call of a wrapped function.
         limits: for its archive.
         allow_links: take links that lead out of the tree also where the record does not name them.
         need_archive: the code comes from the archive, not from a repository.
@@ -70,8 +88,11 @@ def read_original(
     Raises:
         RecordError: it is none, it is damaged, or it is not what it claims to be.
     """
-    garage = None
-    if is_garage_record(log_dir):
+    garage = call = None
+    if whole := _record_around(log_dir):
+        log_dir, call = whole, log_dir
+    elif is_garage_record(log_dir):
+        _refuse_remains(log_dir)
         garage = read_garage_record(log_dir, archive_needed=need_archive)
     record = _from_garage(garage) if garage else store.read_record(log_dir)
     _check(record)
@@ -83,17 +104,42 @@ def read_original(
         archived = _check_archive(path, record)
         links = None if allow_links else [entry.path for entry in record.left_out]
         listing = list_archive(path, limits, links_out=links)
-        code = _code(record, listing.files)
+        code = _with_links_out(_code(record, listing.files), listing.links_out)
         note = date_note(garage, listing.newest or 0) if garage else None
         record = msgspec.structs.replace(record, notes=(*record.notes, *([note] if note else ())))
         if code.launcher not in listing.files:
             raise RecordError(f"{path} does not hold the launcher {code.launcher!r}.")
     return Original(
-        log_dir=log_dir, record=record, code=code, archive=path, archived=archived, garage=garage
+        log_dir=log_dir,
+        record=record,
+        code=code,
+        archive=path,
+        archived=archived,
+        garage=garage,
+        call=call,
     )
 
 
+def _record_around(log_dir: str) -> str | None:
+    """The record of ours that the directory of a call belongs to; both have garage's files."""
+    place, name = os.path.split(os.path.realpath(log_dir))
+    if not is_garage_record(log_dir) or not os.path.isfile(os.path.join(place, store.RUN_FILE)):
+        return None
+    return place if name in store.read_record(place).sub_records else None
+
+
 # ---------------------------------------------------------------- garage's
+
+
+def _refuse_remains(log_dir: str) -> None:
+    """What is left of a record of ours is none of garage's: its packages are known, not guessed."""
+    for name in (store.LOCK_FILE, store.CONSOLE_FILE, store.DOCKERFILE):
+        if not os.path.lexists(os.path.join(log_dir, name)):
+            return
+    raise RecordError(
+        f"{log_dir} has no {store.RUN_FILE}, but files that reprorun wrote beside one: it is not "
+        "whole. Take it from a copy of the record."
+    )
 
 
 def _from_garage(found: GarageRecord) -> Record:
@@ -147,6 +193,14 @@ def _code(record: Record, names: tuple[str, ...]) -> Code:
     )
 
 
+def _with_links_out(code: Code, links: Iterable[str]) -> Code:
+    """The links that lead out are named in the new record, so that it can be run again."""
+    named = {entry.path for entry in code.left_out}
+    reason = "a link that leads out of the repository: what lies there is not kept"
+    more = (LeftOut(path=link, reason=reason) for link in links if link not in named)
+    return msgspec.structs.replace(code, left_out=(*code.left_out, *more))
+
+
 # ---------------------------------------------------------------- what the record says
 
 
@@ -169,17 +223,41 @@ def _check(record: Record) -> None:
     for package in record.packages:
         _refuse_unlike(_NAME, "package", [package.name])
         _refuse_unlike(_VERSION, "version", [package.version])
-        _refuse_unlike(_ADDRESS, "address", [package.address] if package.address else [])
-        if package.source and package.source.commit:
-            _refuse_unlike(_COMMIT, "commit", [package.source.commit])
+        _refuse_unlike(_ADDRESS, "address", filter(None, [package.address]))
+        _check_file("wheel", package.wheel.name, package.wheel.sha256)
+        if package.source:
+            _check_source(package.source)
     if record.base_image:
-        base = record.base_image
-        names = filter(None, (base.ref, base.id, base.repo_digest))
-        _refuse_unlike(_REFERENCE, "base image", names)
-        _refuse_unlike(SYSTEM_PACKAGE, "system package", base.apt)
-    numbers = record.limits.memory, record.limits.cpus, record.limits.timeout
+        _check_base(record.base_image)
+    _refuse_outside("path left out", (entry.path.rstrip("/") for entry in record.left_out))
+    _refuse_outside("submodule", (entry.path for entry in record.submodules))
+    numbers = record.limits.pids, record.limits.memory, record.limits.cpus, record.limits.timeout
     if any(n is not None and n <= 0 for n in (*numbers, record.limits.shm_size)):
         raise RecordError("the record has a limit that is not above zero.")
+
+
+def _check_file(what: str, name: str, sha256: str) -> None:
+    """Both become part of paths in the cache."""
+    _refuse_unlike(_FILE, what, [name])
+    _refuse_unlike(_SHA256, f"digest of a {what}", [sha256])
+
+
+def _check_source(source: Source) -> None:
+    if source.kind == "sdist":
+        _check_file("source distribution", source.name, source.sha256)
+        return
+    _refuse_unlike(_COMMIT, "commit", [source.commit])
+    _refuse_paths("subdirectory", filter(None, [source.subdirectory]))
+    _refuse_unlike(_PRINTABLE, "subdirectory", [source.subdirectory])
+
+
+def _check_base(base: BaseImage) -> None:
+    _refuse_unlike(SYSTEM_PACKAGE, "system package", base.apt)
+    if base.dockerfile:  # it is built with the files beside it: never those of this host
+        _refuse_paths("Dockerfile", [base.dockerfile])
+    _refuse_unlike(_REFERENCE, "base image", filter(None, (base.ref, base.id, base.repo_digest)))
+    about = (base.digest, base.python, base.executable, base.machine, base.libc, base.path)
+    _refuse_unlike(_PRINTABLE, "base image", about)
 
 
 def _refuse_unlike(pattern: re.Pattern[str], what: str, texts: Iterable[str]) -> None:
@@ -188,13 +266,19 @@ def _refuse_unlike(pattern: re.Pattern[str], what: str, texts: Iterable[str]) ->
             raise RecordError(f"the record has the {what} {_shown(text)}, which can't be one.")
 
 
-def _refuse_paths(what: str, paths: Iterable[str]) -> None:
+def _refuse_outside(what: str, paths: Iterable[str]) -> None:
     for path in paths:
-        parts = path.split("/")
-        if path.startswith("/") or ".." in parts or not path or {"\n", "\0"} & set(path):
+        if os.path.normpath(path) != path or path.startswith(("/", "../")) or path == "..":
             raise RecordError(
                 f"the record has the {what} {_shown(path)}, which is no path in its working tree."
             )
+
+
+def _refuse_paths(what: str, paths: Iterable[str]) -> None:
+    """Those, too, that would be two lines of a file."""
+    paths = tuple(paths)
+    _refuse_unlike(_ONE_LINE, what, paths)
+    _refuse_outside(what, paths)
 
 
 def _shown(text: str) -> str:
@@ -214,7 +298,7 @@ def _check_payloads(log_dir: str, record: Record) -> None:
 # ---------------------------------------------------------------- parameters
 
 
-def _variant(log_dir: str, record: Record) -> dict[str, Any]:
+def _variant(log_dir: str) -> dict[str, Any]:
     path = os.path.join(log_dir, store.VARIANT_FILE)
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -225,9 +309,12 @@ def _variant(log_dir: str, record: Record) -> dict[str, Any]:
         raise RecordError(f"{path} can't be read: {error}") from error
     if not isinstance(found, dict):
         raise RecordError(f"{path} holds no object with parameters.")
+    return found
+
+
+def _refuse_several(log_dir: str, record: Record) -> None:
     if len(record.sub_records) > 1:
         raise RecordError(
             f"the record has {len(record.sub_records)} calls of wrapped functions, each with its "
             f"own parameters. Name one of them: {os.path.join(log_dir, record.sub_records[0])}."
         )
-    return found

@@ -82,6 +82,8 @@ def pack(
     roots: Sequence[str] = (),
     offline: bool = False,
     force: bool = False,
+    limits: ArchiveLimits | None = None,
+    allow_links: bool = False,
 ) -> Packed:
     """Pack a record.
 
@@ -94,6 +96,8 @@ def pack(
         roots: directories in which inputs may lie now.
         offline: open no connection.
         force: write over a file that is there.
+        limits: for the launch archive.
+        allow_links: take one with links that lead out and that the record does not name.
 
     Returns:
         What was packed.
@@ -105,8 +109,10 @@ def pack(
     """
     log_dir = os.path.realpath(path)
     target = _target(output, log_dir, force=force)
-    limits = ArchiveLimits()
-    original = _original(path, log_dir, limits)  # its archive and payloads are verified
+    limits = limits or ArchiveLimits()
+    original = _original(
+        path, log_dir, limits, allow_links=allow_links
+    )  # its archive and payloads are verified
     found, left_out = _checked_files(log_dir, original.record, report)
     data = _inputs(original.record, roots, report) if inputs else ()
     with (
@@ -148,10 +154,12 @@ def _target(output: str | None, log_dir: str, *, force: bool) -> str:
     return target
 
 
-def _original(path: str, log_dir: str, limits: ArchiveLimits) -> Original:
+def _original(path: str, log_dir: str, limits: ArchiveLimits, *, allow_links: bool) -> Original:
     if os.path.isfile(log_dir):
         raise UsageError(f"{path} is a file; `reprorun pack` takes a record, which is a directory.")
-    original = read_original(log_dir, limits)
+    original = read_original(log_dir, limits, allow_links=allow_links)
+    if original.call:
+        raise UsageError(f"{path} is one call of the run {original.log_dir}: pack that one.")
     if original.garage:
         raise UsageError(
             f"garage wrote the record {path}, without what its environment was. Run it again "

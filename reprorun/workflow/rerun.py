@@ -7,36 +7,35 @@ The original is only read. Restoring is shared by all who run a record again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 
 import msgspec
 
 from reprorun import files
 from reprorun.differences import find_differences
 from reprorun.engine import Engine
-from reprorun.environment.layers import environment_digest
-from reprorun.errors import EngineError
+from reprorun.errors import UsageError
 from reprorun.known import remember_record
 from reprorun.launch_archive import ArchiveLimits
 from reprorun.model import (
     PREFIX,
     SHIMS,
-    BaseImage,
     Changes,
     Difference,
-    EngineInfo,
-    Lock,
+    InputFile,
     Plan,
     Record,
     RunSpec,
     Value,
 )
-from reprorun.plan import make_plan
+from reprorun.plan import REDACTED, make_plan
 from reprorun.probe.hardware import find_hardware
 from reprorun.workflow.again import environment_again, environment_of_day
 from reprorun.workflow.changes import same_gpus
 from reprorun.workflow.exec import Finished, carry_out, make_facts, prepare
+from reprorun.workflow.foresee import foresee, foreseen_plan
 from reprorun.workflow.gather import USUAL_PATH, Connect, Environment, Sources
 from reprorun.workflow.launch_again import Launch, launch_again
 from reprorun.workflow.opened import Opened, opened
@@ -44,6 +43,10 @@ from reprorun.workflow.opening import first_record, log_directory, open_record
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.restore import Wish
 
+_NO_ARGUMENTS = (
+    "garage kept no arguments: where the launcher needs some, give them behind `--`; or let "
+    "--function NAME call its function with the parameters of variant.json"
+)
 _SHOWN = 12  # differences that are told one by one
 
 
@@ -81,12 +84,25 @@ def rerun(
         RecordError, UsageError: it can't be done as asked; nothing was started.
         EngineError: the engine failed, or something can't be had.
     """
-    with (
-        opened(path, report) as place,
-        launch_again(place, path, changes, cwd, limits, report) as launch,
-        closing(connect()) as engine,
-    ):
+    with opened(path, report) as place:
+        return rerun_opened(place, path, changes, cwd, limits, connect, report)
+
+
+def rerun_opened(
+    place: Opened,
+    path: str,
+    changes: Changes,
+    cwd: str,
+    limits: ArchiveLimits,
+    connect: Connect,
+    report: Reporter,
+) -> Finished:
+    """The same for a record that is open already: see `rerun`."""
+    with ExitStack() as stack:
         with files.cache_lock():
+            launch = stack.enter_context(launch_again(place, path, changes, cwd, limits, report))
+            _refuse_inside(launch.spec, place)
+            engine = stack.enter_context(closing(connect()))
             restored = restore(place, launch, engine, report)
             tell_differences(restored.record.differences, report)
             spec, sources = restored.spec, restored.sources
@@ -94,7 +110,24 @@ def rerun(
                 remember_record(launch.original.record.id, place.log_dir)
             keeper = open_record(spec, sources.code.metadata, restored.record)
             plan = prepare(spec, sources, restored.environment, engine, keeper, report)
-        return carry_out(spec, plan, restored.environment, engine, keeper, report)
+        finished = carry_out(spec, plan, restored.environment, engine, keeper, report)
+        if (
+            launch.original.garage
+            and finished.exit_code
+            and spec.command == ("python", spec.script)
+        ):
+            report.note(_NO_ARGUMENTS)
+        return finished
+
+
+def _refuse_inside(spec: RunSpec, place: Opened) -> None:
+    """The original is left as it is: nothing is written below it."""
+    new = os.path.realpath(log_directory(spec))
+    if new.startswith(f"{os.path.realpath(place.log_dir)}/"):
+        raise UsageError(
+            f"the new record would lie in the original, which stays as it is ({new}). Run this "
+            "somewhere else, or name another --log-dir."
+        )
 
 
 def restore(place: Opened, launch: Launch, engine: Engine, report: Reporter) -> Restored:
@@ -106,25 +139,37 @@ def restore(place: Opened, launch: Launch, engine: Engine, report: Reporter) -> 
     """
     for note in launch.sources.notes:
         report.note(note)
+    if launch.spec.network != "none" and launch.changes.network is None:
+        report.note(f"the run has the network ({launch.spec.network}), as the original had")
     place.provide(engine, report)
     gpus = same_gpus(launch.original.record, launch.changes, engine.info())
     spec = msgspec.structs.replace(launch.spec, gpus=gpus)
     environment = _environment(launch, spec, engine, report)
     spec = _with_stand_ins(spec, launch, environment)
-    record = first_record(spec, launch.sources, environment)
-    record = msgspec.structs.replace(
-        record, host=find_hardware(), rerun_of=launch.original.record.id
-    )
-    differences = (
-        *_of_code(launch),
-        *find_differences(launch.original.record, record, launch.changes.wanted),
-    )
     return Restored(
         spec=spec,
         sources=launch.sources,
         environment=environment,
-        record=msgspec.structs.replace(record, differences=differences),
+        record=_compared(spec, launch, environment),
     )
+
+
+def _compared(spec: RunSpec, launch: Launch, environment: Environment) -> Record:
+    """The record in its first state, with what differs from the original."""
+    record = first_record(spec, launch.sources, environment)
+    original = launch.original.record
+    record = msgspec.structs.replace(
+        record,
+        host=find_hardware(),
+        rerun_of=original.id,
+        inputs=_as_recorded(record.inputs, original.inputs),
+    )
+    differences = (
+        *_of_code(launch),
+        *_of_secrets(launch),
+        *find_differences(original, record, launch.changes.wanted),
+    )
+    return msgspec.structs.replace(record, differences=differences)
 
 
 def _environment(launch: Launch, spec: RunSpec, engine: Engine, report: Reporter) -> Environment:
@@ -132,7 +177,12 @@ def _environment(launch: Launch, spec: RunSpec, engine: Engine, report: Reporter
     if launch.original.garage:
         here = msgspec.structs.replace(launch.sources, code=launch.again.tree())
         return environment_of_day(spec, here, engine, report)
-    wish = Wish(offline=changes.offline, rebuild=changes.rebuild, allow_newer=changes.allow_newer)
+    wish = Wish(
+        offline=changes.offline,
+        rebuild=changes.rebuild,
+        allow_newer=changes.allow_newer,
+        given=tuple(changes.env),
+    )
     record, sources = launch.original.record, launch.sources
     return environment_again(record, spec, sources, launch.again, wish, engine, report)
 
@@ -156,6 +206,27 @@ def _of_code(launch: Launch) -> tuple[Difference, ...]:
             now=f"commit {now.commit}",
             wanted=True,
         ),
+    )
+
+
+def _of_secrets(launch: Launch) -> Iterator[Difference]:
+    """Values that the original does not hold may be others now; nobody can tell."""
+    for name, value in launch.original.record.environment.items():
+        if value == REDACTED:
+            yield Difference(
+                what=f"variables: {name}", original=REDACTED, now="given anew", wanted=True
+            )
+
+
+def _as_recorded(now: Sequence[InputFile], original: Sequence[InputFile]) -> tuple[InputFile, ...]:
+    """Inputs by places that last: a copy for the time being is named by where it was once."""
+    passing = files.cache_directory() + "/"
+    before = {entry.target: entry.path for entry in original}
+    return tuple(
+        msgspec.structs.replace(entry, path=before.get(entry.target, entry.target))
+        if entry.path.startswith(passing)
+        else entry
+        for entry in now
     )
 
 
@@ -198,24 +269,18 @@ def dry_rerun(
         opened(path, report) as place,
         launch_again(place, path, changes, cwd, limits, report) as launch,
     ):
-        record = launch.original.record
-        unknown = BaseImage(ref="the base image", id="unknown", digest="unknown", path=USUAL_PATH)
-        base, lock = record.base_image or unknown, Lock(packages=record.packages)
-        environment = Environment(
-            base=base,
-            lock=lock,
-            engine=_info(connect),
-            digest=environment_digest(base, lock, record.import_paths),
-            paths=record.import_paths,
-        )
-        facts = make_facts(launch.sources, environment, log_directory(launch.spec), "dry-run")
+        for note in launch.sources.notes:
+            report.note(note)
+        environment = foresee(launch, connect)
+        spec = _with_stand_ins(launch.spec, launch, environment)
+        differences = _compared(spec, launch, environment).differences
+        tell_differences([each for each in differences if _is_known(each, launch)], report)
+        facts = make_facts(launch.sources, environment, log_directory(spec), "dry-run")
         sha256 = launch.original.archived.sha256
-        return make_plan(launch.spec, facts, environment.plan, sha256)
+        return make_plan(spec, facts, foreseen_plan(launch, environment), sha256)
 
 
-def _info(connect: Connect) -> EngineInfo:
-    try:
-        with closing(connect()) as engine:
-            return engine.info()
-    except EngineError:
-        return EngineInfo(name="unknown", version="", api_version="")
+def _is_known(difference: Difference, launch: Launch) -> bool:
+    """Whether it can be told already: packages may be still to be chosen, images to be asked."""
+    packages = difference.what.startswith(("packages", "system packages"))
+    return bool(difference.now) and not (packages and launch.resolves)

@@ -35,6 +35,7 @@ from reprorun.model import (
 from reprorun.plan import TAG_LENGTH
 from reprorun.probe.requirements import find_requirements
 from reprorun.workflow.base import describe_base, image_digest
+from reprorun.workflow.gather import refuse_host_variables
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.system import (
     add_system_packages,
@@ -57,6 +58,7 @@ class Wish(Value, frozen=True, kw_only=True):
     offline: bool = False
     rebuild: bool = False
     allow_newer: bool = False
+    given: tuple[str, ...] = ()  # variables of the host that the record's files may use
 
 
 def base_tag(digest: str) -> str:
@@ -141,7 +143,7 @@ def _pulled(
     if wish.offline or base.dockerfile or (base.apt and below is None):
         return None
     for ref in dict.fromkeys((base.repo_digest, base.ref)):
-        if ref is None:
+        if ref is None or engine.image(ref):  # by name another one: it is the user's, and stays
             continue
         with suppress(ImageMissing):
             report.step("base image", f"pulling {ref}")
@@ -226,21 +228,31 @@ def restore_lock(
         resolved=record.packages_resolved or "",
         cached=True,
     )
-    missing = [package for package in record.packages if not _is_here(package, base)]
-    if not missing:
-        return lock
-    others = [package.name for package in missing if best_wheel([package.wheel], base) is None]
-    if others:
-        report.note(f"no wheel of the record fits {base.ref}: {', '.join(others)}")
     asking = _Asking(record, base, engine, report, wish, tree)
-    found = {package.name: package for package in asking.for_packages(missing, again=bool(others))}
+    if _is_alike(record.base_image, base):
+        missing = [package for package in record.packages if cached(package.wheel) is None]
+        found = asking.for_packages(missing) if missing else ()
+    else:
+        found = asking.of_same_versions() if record.packages else ()
     kept = {package.name: package for package in record.packages}
-    merged = sorted({**kept, **found}.values(), key=lambda package: package.name)
+    chosen = {package.name: _one_of(package, kept.get(package.name), base) for package in found}
+    merged = sorted({**kept, **chosen}.values(), key=lambda package: package.name)
     return msgspec.structs.replace(lock, packages=tuple(merged))
 
 
-def _is_here(package: Package, base: BaseImage) -> bool:
-    return cached(package.wheel) is not None and best_wheel([package.wheel], base) is not None
+def _is_alike(before: BaseImage | None, now: BaseImage) -> bool:
+    """Whether packages need the same there: another Python may want others beside them."""
+    if before is None:
+        return False
+    parts = ("python_minor", "machine", "libc")
+    return all(getattr(before, part) == getattr(now, part) for part in parts)
+
+
+def _one_of(found: Package, kept: Package | None, base: BaseImage) -> Package:
+    """What was found; but the record's own wheel, where it fits and is here."""
+    if kept is None or kept.version != found.version or cached(kept.wheel) is None:
+        return found
+    return found if best_wheel([kept.wheel], base) is None else kept
 
 
 class _Asking:
@@ -266,12 +278,10 @@ class _Asking:
             base, engine, report, as_of=self._day, offline=wish.offline, fresh=wish.rebuild
         )
 
-    def for_packages(self, packages: Sequence[Package], *, again: bool) -> tuple[Package, ...]:
-        """Each of them; with `again` also what else they need on this base image."""
+    def for_packages(self, packages: Sequence[Package]) -> tuple[Package, ...]:
+        """Each of them, from wherever it can be had."""
         self._report.step("packages", f"looking for {', '.join(p.name for p in packages)}")
         said = self._said_by_files(packages)
-        if again:
-            return self._of_same_versions(said)
         try:
             return self._exactly(packages, said)
         except IndexUnreachable:
@@ -296,9 +306,11 @@ class _Asking:
             if requirements.source != self._record.requirements:
                 return Wanted()
             target = Target(python=base.python, machine=base.machine, libc=base.libc)
-            return read(requirements, code.root, target)
+            said = read(requirements, code.root, target)
         except UsageError:  # they were read when the record was made; its packages are known
             return Wanted()
+        refuse_host_variables(said, self._wish.given)
+        return said
 
     def _exactly(self, packages: Sequence[Package], said: Wanted) -> tuple[Package, ...]:
         addresses = {file.sha256: file.url for pin in said.pinned or () for file in pin.files}
@@ -328,8 +340,10 @@ class _Asking:
         )
         return make_lock(request, self._build, fresh=self._wish.rebuild)
 
-    def _of_same_versions(self, said: Wanted) -> tuple[Package, ...]:
+    def of_same_versions(self) -> tuple[Package, ...]:
         """For another Python or machine: the same versions, and what they need there."""
+        self._report.step("packages", f"of the same versions, for {self._base.ref}")
+        said = self._said_by_files(self._record.packages)
         lines = tuple(_line(package) for package in self._record.packages)
         wanted = Wanted(lines=lines, options=said.options)
         return self._locked(wanted, self._day).packages

@@ -20,6 +20,7 @@ from reprorun.workflow.console import Console
 from reprorun.workflow.gather import Environment
 from reprorun.workflow.harvest import archive_warning, bring_out, take_guest_report
 from reprorun.workflow.keeper import Keeper, explain, utc_now
+from reprorun.workflow.lending import lent
 from reprorun.workflow.outcome import judge, memory_warning, network_advice
 from reprorun.workflow.report import Reporter
 
@@ -44,7 +45,8 @@ def run(
     container = engine.create(plan.container)
     try:
         keeper.update(status="running", started=utc_now())
-        outcome, notes = _until_it_ends(plan, environment, engine, container, keeper, report)
+        with lent(keeper.log_dir, plan.container):
+            outcome, notes = _until_it_ends(plan, environment, engine, container, keeper, report)
     except EngineUnavailable:
         raise  # the container may well go on, and be found again
     except BaseException:

@@ -15,9 +15,10 @@ from functools import partial
 
 import msgspec
 
-from reprorun import files
+from reprorun import files, store
 from reprorun.engine import Engine
 from reprorun.errors import EngineError
+from reprorun.experiment import dump_json
 from reprorun.launch_archive import ArchiveLimits
 from reprorun.model import Changes, ContainerSpec, Mount
 from reprorun.workflow.exec import prepare
@@ -71,7 +72,7 @@ def shell(
         opened(path, report) as place,
         launch_again(place, path, changes, cwd, limits, report) as launch,
         closing(connect()) as engine,
-        _scratch(launch.spec.payloads) as log_dir,
+        _scratch(launch.spec.payloads, launch.sources.code.metadata) as log_dir,
     ):
         run = _as_the_run(place, launch, log_dir, engine, report)
         container = shell_container(run, command, place.log_dir, terminal=streams.terminal)
@@ -81,10 +82,11 @@ def shell(
 
 
 @contextmanager
-def _scratch(payloads: Mapping[str, bytes]) -> Iterator[str]:
-    """A log directory that is thrown away, with the files that the command is given in it."""
+def _scratch(payloads: Mapping[str, bytes], metadata: dict[str, str]) -> Iterator[str]:
+    """A log directory that is thrown away, with what a run finds in its own."""
     with tempfile.TemporaryDirectory(prefix="reprorun-", ignore_cleanup_errors=True) as made:
         log_dir = os.path.realpath(made)
+        dump_json(os.path.join(log_dir, store.METADATA_FILE), metadata)
         for name, data in payloads.items():
             files.write(os.path.join(log_dir, name), data)
         yield log_dir

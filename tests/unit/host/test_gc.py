@@ -321,7 +321,10 @@ def test_base_images_out_of_packs(tmp_path: Path) -> None:
 def test_inputs_out_of_packs(tmp_path: Path) -> None:
     entry = InputFile(path="/x", target="/x", size=1, sha256="a" * 64)
     remembered(tmp_path / "one", inputs=(entry,))
-    for digest in ("a" * 64, "b" * 64):
-        Path(files.cache_directory("inputs"), digest).write_text("x")
+    for digest in ("a" * 64, "b" * 64, "c" * 64):
+        path = Path(files.cache_directory("inputs"), digest)
+        path.write_text("x")
+        age = 0 if digest[0] == "c" else 2 * 86400  # a shell may have it mounted right now
+        os.utime(path, (time.time() - age,) * 2)
     found = find_garbage((), None)
     assert [(each.kind, each.name) for each in found] == [("input", "b" * 64)]

@@ -204,7 +204,8 @@ def test_payloads_are_verified(lab: Lab) -> None:
 
 
 def test_a_record_of_garage(lab: Lab) -> None:
-    (lab.log_dir / store.RUN_FILE).unlink()
+    for name in (store.RUN_FILE, store.LOCK_FILE, store.CONSOLE_FILE, store.DOCKERFILE):
+        (lab.log_dir / name).unlink(missing_ok=True)
     (lab.log_dir / store.VARIANT_FILE).write_text("{}")
     assert "run it again" in lab.refusal().lower()
 

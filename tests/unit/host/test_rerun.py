@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from msgspec.structs import replace
 
 from reprorun import store
 from reprorun.engine.fake import FakeProcess
-from reprorun.errors import EngineError, ImageMissing, RecordError, ReprorunError
+from reprorun.errors import EngineError, ImageMissing, RecordError, ReprorunError, UsageError
 from reprorun.files import sha256_of
 from reprorun.launch_archive import ArchiveLimits
 from reprorun.model import Changes, ContainerSpec, Gpus, Image, Limits
 from reprorun.workflow.exec import Finished, execute
 from reprorun.workflow.rerun import dry_rerun, rerun
+from tests import garage_zoo
 
 from ..conftest import git
 from .test_exec import Bench
@@ -85,6 +87,14 @@ def _content(directory: Path) -> dict[str, str]:
 def bench(repository: Any, tmp_path: Path) -> Again:
     root = repository({"train.py": "print('hello')\n", "sub/other.py": "A = 1\n"})
     return Again(root, tmp_path / "elsewhere")
+
+
+def make_archive_record(root: Path, place: Path) -> Path:
+    """A record as garage writes them, of a repository as it is now."""
+    place.mkdir()
+    (place / "metadata.json").write_text('{"launcher": "train.py"}')
+    garage_zoo.make_archive(root, place)
+    return place
 
 
 def edit(record: str, **fields: Any) -> None:
@@ -264,13 +274,14 @@ def test_secrets_have_to_be_given_again(bench: Again) -> None:
     assert "API_TOKEN" in message
     assert "-e API_TOKEN" in message
     finished = bench.rerun(original, env={"API_TOKEN": "hunter3"})
-    assert finished.record.differences == ()
+    assert differing(finished) == {"variables: API_TOKEN": ("<redacted>", "given anew")}
     assert bench.created[-1].env["API_TOKEN"] == "hunter3"
     assert "hunter3" not in Path(finished.log_dir, store.RUN_FILE).read_text()
 
 
 def test_arguments_for_what_takes_none(bench: Again) -> None:
     original = bench.first(command=("sh", "-c", "exit 0"))
+    assert "no parameters" in bench.refusal(original, params={"lr": 1})
     assert "takes no arguments" in bench.refusal(original, args=("x",))
 
 
@@ -364,6 +375,62 @@ def test_an_input_that_has_changed(bench: Again) -> None:
     assert "weights.bin" not in message
 
 
+def test_a_directory_with_more_than_files_in_it_is_no_input(bench: Again, tmp_path: Path) -> None:
+    """Its digest says nothing of a socket, which would lead out of the container."""
+    data = tmp_path / "data"
+    data.mkdir()
+    original = bench.first(inputs=(str(data),))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(data / "s"))
+        assert "no digest covers" in bench.refusal(original)
+    os.unlink(data / "s")
+    (data / "below").mkdir()
+    assert "no digest covers" in bench.refusal(original)
+
+
+def test_new_inputs_bring_nothing_else_of_the_host_along(bench: Again, tmp_path: Path) -> None:
+    original = large(bench)
+    (bench.elsewhere / "more.csv").write_text("3\n")
+    finished = bench.rerun(original, inputs=("more.csv",))
+    assert {entry.target for entry in finished.record.inputs} == {
+        "/workspace/weights.bin",
+        "/workspace/in.csv",
+        str(bench.elsewhere / "more.csv"),
+    }
+
+
+def test_inputs_below_a_root_appear_at_their_place_in_the_working_tree(bench: Again) -> None:
+    original = bench.first()
+    (bench.elsewhere / "root/data").mkdir(parents=True)
+    (bench.elsewhere / "root/data/x.csv").write_text("3\n")
+    finished = bench.rerun(original, inputs=("root/data/x.csv",), input_roots=("root",))
+    assert [entry.target for entry in finished.record.inputs] == ["/workspace/data/x.csv"]
+
+
+def test_the_new_record_may_not_lie_in_the_original(bench: Again) -> None:
+    original = bench.first()
+    with pytest.raises(UsageError, match="would lie in the original"):
+        bench.rerun(original, log_dir=os.path.join(original, "again"))
+    bench.elsewhere = Path(original)
+    with pytest.raises(UsageError, match="would lie in the original"):
+        bench.rerun(original)
+    assert not Path(original, "data").exists()
+
+
+def test_variables_of_the_host_are_not_sent_to_addresses_of_the_record(
+    repository: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = repository({"train.py": "", "requirements.txt": "# nothing\n"})
+    bench = Again(root, tmp_path / "elsewhere")
+    monkeypatch.setenv("SECRET_OF_HOST", "hunter2")
+    line = "six @ http://127.0.0.1:9/${SECRET_OF_HOST}/six-1-py3-none-any.whl\n"
+    (root / "requirements.txt").write_text(line)
+    record = make_archive_record(root, tmp_path / "garage")
+    message = bench.refusal(str(record), usual_base="base:1")
+    assert "SECRET_OF_HOST" in message
+    assert "hunter2" not in message
+
+
 # ---------------------------------------------------------------- from the commit
 
 
@@ -446,7 +513,9 @@ def test_links_that_the_record_names_may_leave(bench: Again) -> None:
     shutil.rmtree(bench.elsewhere / "data")
     edit(original, left_out=[])
     assert "--allow-links" in bench.refusal(original)
-    bench.rerun(original, allow_links=True)
+    again = bench.rerun(original, allow_links=True)
+    assert [entry.path for entry in again.record.left_out] == ["data-link"]
+    bench.rerun(again.log_dir)  # it names the link now
 
 
 @pytest.mark.parametrize(
@@ -470,6 +539,14 @@ def test_links_that_the_record_names_may_leave(bench: Again) -> None:
         {"githash": "HEAD; rm -rf /"},
         {"inputs": [{"path": "/etc/passwd", "target": "/etc/passwd", "size": 1, "sha256": "0"}]},
         {"inputs": [{"path": "/x", "target": "/workspace/../etc", "size": 1, "sha256": "0"}]},
+        {"inputs": [{"path": "/x", "target": "//log", "size": 1, "sha256": "0"}]},
+        {"inputs": [{"path": "/x", "target": "/data", "size": 1, "sha256": "0"}] * 2},
+        {"left_out": [{"path": "/etc/passwd", "reason": "", "size": 1, "sha256": "0"}]},
+        {"left_out": [{"path": "../../etc", "reason": "", "size": 1, "sha256": "0"}]},
+        {"left_out": [{"path": "a/../../x", "reason": "", "size": 1, "sha256": "0"}]},
+        {"submodules": [{"path": "/x", "commit": "0"}]},
+        {"limits": {"pids": -1}},
+        {"network": "host"},
         {"payloads": [{"path": "run.json", "size": 1, "sha256": "0"}]},
         {"payloads": [{"path": "args_data.b64", "size": 1, "sha256": "0"}]},
         {"packages": [{"name": "six\n--index-url x", "version": "1", "wheel": {

@@ -53,6 +53,7 @@ def test_flag_over_variable_over_project(
         "cpus": ("1", "2", "3"),
         "shm-size": ("1m", "2m", "3m"),
         "timeout": ("1", "2", "3"),
+        "numerics": ("native", "portable", "native"),
     }[name]
     in_project, in_variable, as_flag = forms
     project(tmp_path, f'[tool.reprorun]\n{name} = "{in_project}"\n')
@@ -65,7 +66,7 @@ def test_flag_over_variable_over_project(
     assert found() == value(name, in_project, tmp_path)
     monkeypatch.setenv(f"REPRORUN_{name.replace('-', '_').upper()}", in_variable)
     assert found() == value(name, in_variable, tmp_path)
-    assert value(name, as_flag, tmp_path) not in (found(), value(name, in_project, tmp_path))
+    assert value(name, as_flag, tmp_path) != found()
 
 
 def test_an_empty_variable_is_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -344,6 +344,9 @@ def test_input_that_nobody_takes_holds_nothing_up(files: Callable[[bytes], Strea
             self.sending.set()
             self.closed.wait()
 
+        def send_end(self) -> None:
+            """It may come to that, when the file is at its end before we are told to stop."""
+
         def close(self) -> None:
             self.closed.set()
 

@@ -1,0 +1,44 @@
+"""What has to be known to vary a run: its record, this machine, and what the engine offers."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from datetime import datetime, timezone
+
+from reprorun.launch_archive import ArchiveLimits
+from reprorun.model import Changes
+from reprorun.probe.hardware import find_hardware
+from reprorun.vary.factor import Situation
+from reprorun.workflow.gather import Connect
+from reprorun.workflow.opened import Opened
+from reprorun.workflow.original import read_original
+
+
+def find_situation(
+    place: Opened, changes: Changes, limits: ArchiveLimits, connect: Connect
+) -> Situation:
+    """Look at the record, the machine and the engine.
+
+    Raises:
+        RecordError: the record is not what it claims to be.
+        EngineError: the engine does not answer.
+    """
+    original = read_original(
+        place.log_dir,
+        limits,
+        allow_links=changes.allow_links,
+        need_archive=changes.repo is None,
+    )
+    hardware = find_hardware()
+    with closing(connect()) as engine:
+        offers_gpus = "nvidia" in engine.info().runtimes
+    return Situation(
+        record=original.record,
+        cpus=hardware.cpu_count,
+        features=hardware.cpu_features,
+        offers_gpus=offers_gpus,
+        today=datetime.now(timezone.utc).date().isoformat(),
+        uid=os.getuid(),
+        gid=os.getgid(),
+    )
