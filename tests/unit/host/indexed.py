@@ -38,6 +38,6 @@ def use_only(index: Index, place: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def ask(*lines: str, root: Path | str = "/", base: Any = BASE, **fields: Any) -> Resolution:
     """What uv chooses for these lines."""
     built, offline = fields.pop("built", {}), fields.pop("offline", False)
-    as_of = fields.pop("as_of", None)
+    as_of, foreign = fields.pop("as_of", None), fields.pop("foreign", False)
     wanted = Wanted(lines=lines, **fields)
-    return resolve(wanted, str(root), base, built, as_of=as_of, offline=offline)
+    return resolve(wanted, str(root), base, built, as_of=as_of, offline=offline, foreign=foreign)

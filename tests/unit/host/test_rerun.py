@@ -285,6 +285,15 @@ def test_arguments_for_what_takes_none(bench: Again) -> None:
     assert "takes no arguments" in bench.refusal(original, args=("x",))
 
 
+def test_the_network_of_the_host_has_to_be_asked_for_again(bench: Again) -> None:
+    original = bench.first(network="host")
+    assert "--network host" in bench.refusal(original)
+    assert bench.rerun(original, network="host").record.differences == ()
+    bench.told.notes.clear()
+    bench.rerun(bench.first(network="bridge"))
+    assert [note for note in bench.told.notes if "has the network (bridge)" in note]
+
+
 # ---------------------------------------------------------------- GPUs
 
 
@@ -317,6 +326,13 @@ def test_a_function_with_the_parameters_of_the_record(bench: Again) -> None:
     again = bench.rerun(finished.log_dir)
     assert again.record.differences == ()
     assert Path(again.log_dir, "function_data.json").exists()
+
+
+def test_a_function_takes_no_arguments(bench: Again) -> None:
+    original = bench.first(args=("a",))
+    Path(original, "variant.json").write_text("{}")
+    assert "takes no ARGS" in bench.refusal(original, function="train", args=("b",))
+    assert bench.rerun(original, function="train").record.argv == ("train.py",)
 
 
 def test_a_function_without_parameters_to_give(bench: Again) -> None:

@@ -467,3 +467,28 @@ def test_a_wanted_nothing_is_nothing(index: Index) -> None:
     assert found == Resolution(candidates=())
     with pytest.raises(ReprorunError):
         resolve(Wanted(project="gone.toml"), "/", BASE, {}, as_of=None, offline=False)
+
+
+# ---------------------------------------------------------------- files of somebody else's
+
+
+def test_settings_of_somebody_else_decide_nothing_on_this_host(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UV_DEFAULT_INDEX")
+    monkeypatch.delenv("UV_CACHE_DIR")
+    index.add(*make_wheel("six", "1.0"))
+    planted = tmp_path / "planted"
+    text = (
+        f'cache-dir = "{planted}"\nkeyring-provider = "subprocess"\n'
+        f'allow-insecure-host = ["example.invalid"]\nfind-links = ["{tmp_path}"]\n'
+        f'[[index]]\nurl = "{index.url}"\ndefault = true\n'
+    )
+    (tmp_path / "uv.toml").write_text(text)
+    own, foreign = (uv_settings(str(tmp_path), foreign=each) for each in (False, True))
+    assert {"keyring-provider", "allow-insecure-host", "find-links", "index"} <= set(own)
+    assert set(foreign) == {"index"}
+    assert versions(ask("six", root=tmp_path, foreign=True)) == ["six==1.0"]
+    assert not planted.exists()
+    ask("six", root=tmp_path)
+    assert planted.exists()  # as the user's own says

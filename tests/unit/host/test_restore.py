@@ -164,6 +164,19 @@ def test_another_python_gets_other_wheels_of_the_same_versions(index: Index, fil
     assert wheels(lock)["pure"] == pure.sha256
 
 
+def test_another_python_may_need_more_also_where_every_wheel_fits(
+    index: Index, files_of: Any
+) -> None:
+    pure = index.add(*make_wheel("pure", "1.0", requires=["back; python_version < '3.10'"]))
+    index.add(*make_wheel("back", "1.0"))
+    keep(pure.filename, pure.data)
+    packages = (taken(pure, "pure", "1.0"),)
+    assert versions(restore(packages)) == ["pure==1.0"]
+    lock = restore(packages, OTHER_PYTHON, tree=files_of("pure\n"))
+    assert versions(lock) == ["back==1.0", "pure==1.0"]
+    assert lock.packages[1] == packages[0]  # the record's own, which is here
+
+
 def test_an_index_that_does_not_answer_is_not_called_empty(
     index: Index, files_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
