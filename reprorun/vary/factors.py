@@ -2,173 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime, timezone
-from random import Random
-
 from msgspec.structs import replace
 
-from reprorun.model import ENVIRONMENT, HOME, HOSTNAME, WORKSPACE, Changes, ContainerSpec, Gpus
+from reprorun.model import HOME, HOSTNAME, WORKSPACE
+from reprorun.vary import changing as how
+from reprorun.vary.changing import FROZEN, SORTED
 from reprorun.vary.container import telling, with_variables
-from reprorun.vary.factor import Cannot, Factor, Situation
-from reprorun.vary.numerics import GENERATIONS, emulates, threads
+from reprorun.vary.factor import Factor
+from reprorun.vary.numerics import GENERATIONS, threads
 
-FROZEN = "frozen@"  # and a moment: the clock starts there and goes on with each look at it
-SORTED = "sorted"
-_FIRST_UID = 20000  # of those that are made up
 _MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"
-
-# As POSIX writes them, so that they mean something in an image without time zones: name, and hours
-# west of Greenwich.
-_ZONES = ("<+0545>-05:45", "<+1245>-12:45", "<-0330>03:30", "EST5EDT,M3.2.0,M11.1.0", "<-11>11")
-
-
-def _variable(name: str) -> Callable[[Situation], str]:
-    def original(situation: Situation) -> str:
-        return situation.record.environment.get(name, ENVIRONMENT.get(name, "unset"))
-
-    return original
-
-
-def _sets(*names: str) -> Callable[[ContainerSpec, str], ContainerSpec]:
-    return lambda container, value: with_variables(container, dict.fromkeys(names, value))
-
-
-def _other(random: Random, original: str, choices: list[str], why: str) -> str:
-    """One of several values that is not the original's."""
-    left = [choice for choice in choices if choice != original]
-    if not left:
-        raise Cannot(why)
-    return random.choice(left)
-
-
-# ---------------------------------------------------------------- processors
-
-
-def _cpus(situation: Situation) -> str:
-    return str(situation.record.host.cpu_count or situation.cpus)
-
-
-def _choose_cpus(random: Random, situation: Situation) -> str:
-    fewer = [str(number) for number in (1, 2) if number <= situation.cpus]
-    return _other(random, _cpus(situation), fewer, "this machine has only one processor")
-
-
-def _give_cpus(container: ContainerSpec, value: str) -> ContainerSpec:
-    number = int(value)
-    bound = replace(container, cpuset="0" if number == 1 else f"0-{number - 1}")
-    return telling(bound, cpus=number)
-
-
-def _threads(situation: Situation) -> str:
-    if situation.record.numerics == "portable":
-        return "1"
-    return situation.record.environment.get("OMP_NUM_THREADS") or _cpus(situation)
-
-
-def _choose_instructions(random: Random, situation: Situation) -> str:
-    if situation.record.numerics == "portable":
-        raise Cannot("--numerics portable pins it")
-    if (situation.record.host.machine or "x86_64") != "x86_64":
-        raise Cannot("only generations of x86-64 are known")
-    # none that the machine is itself, and the furthest away that it can run
-    known = [name for name in ("nehalem", "haswell") if emulates(name, situation.features)]
-    if "avx512f" not in situation.features:
-        known = known[:1]
-    return _other(random, "", known, "this processor is older than those that are known")
-
-
-def _processor(situation: Situation) -> str:
-    return "portable" if situation.record.numerics == "portable" else "as the processor has it"
-
-
-# ---------------------------------------------------------------- the rest of the container
-
-
-def _choose_user(random: Random, situation: Situation) -> str:
-    return f"{random.randrange(_FIRST_UID, 60000)}:{random.randrange(_FIRST_UID, 60000)}"
-
-
-def _be_user(container: ContainerSpec, value: str) -> ContainerSpec:
-    """Another uid and gid, and the group of the original's: the log directory is lent to that."""
-    gid = container.user.partition(":")[2]
-    return telling(replace(container, user=value, groups=(gid,)), share=True)
-
-
-def _move_home(container: ContainerSpec, value: str) -> ContainerSpec:
-    return telling(with_variables(container, {"HOME": value}), home=True)
-
-
-def _speak(container: ContainerSpec, value: str) -> ContainerSpec:
-    """Python takes C for UTF-8, unless it is told that C is meant."""
-    plain = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"} if value in ("C", "POSIX") else {}
-    return with_variables(container, {"LANG": value, "LC_ALL": value, **plain})
-
-
-def _set_clock(container: ContainerSpec, value: str) -> ContainerSpec:
-    moment = datetime.fromisoformat(value.removeprefix(FROZEN)).replace(tzinfo=timezone.utc)
-    kind = "frozen" if value.startswith(FROZEN) else "start"
-    return telling(container, clock={kind: moment.timestamp()})
-
-
-def _choose_moment(random: Random, situation: Situation) -> str:
-    """Shortly before the end of a year, so that the run goes across it."""
-    year = int(situation.today[:4]) + random.randrange(3)
-    return f"{year}-12-31T23:59:{random.randrange(57, 60)}"
-
-
-def _add_variable(container: ContainerSpec, value: str) -> ContainerSpec:
-    name, _, text = value.partition("=")
-    return with_variables(container, {name: text})
-
-
-# ---------------------------------------------------------------- what a re-run is asked for
-
-
-def _choose_memory(random: Random, situation: Situation) -> str:
-    peak = situation.record.peak_memory
-    if peak is None:
-        raise Cannot("the record doesn't say how much memory the run took")
-    enough = 2 * peak + (64 << 20)  # the peak is that of the largest process alone
-    if situation.record.limits.memory and situation.record.limits.memory <= enough:
-        raise Cannot("the run's limit is near what it took")
-    return str(enough)
-
-
-def _limit_memory(changes: Changes, value: str, situation: Situation) -> Changes:
-    return replace(changes, limits={**changes.limits, "memory": int(value)})
-
-
-def _memory(situation: Situation) -> str:
-    limit = situation.record.limits.memory
-    return "no limit" if limit is None else str(limit)
-
-
-def _choose_network(random: Random, situation: Situation) -> str:
-    return "bridge" if situation.record.network == "none" else "none"
-
-
-def _connect(changes: Changes, value: str, situation: Situation) -> Changes:
-    return replace(changes, network=value)
-
-
-def _choose_device(random: Random, situation: Situation) -> str:
-    if situation.record.runtime == "gpu":
-        return "cpu"
-    if not situation.offers_gpus:
-        raise Cannot("the engine offers no GPU")
-    return "gpu"
-
-
-def _use_device(changes: Changes, value: str, situation: Situation) -> Changes:
-    return replace(changes, gpus=Gpus(kind="auto" if value == "gpu" else "none"))
-
-
-def _renew_packages(changes: Changes, value: str, situation: Situation) -> Changes:
-    return replace(changes, as_of=situation.today)
-
-
-# ---------------------------------------------------------------- all of them
 
 FACTORS: tuple[Factor, ...] = (
     Factor(
@@ -178,9 +21,9 @@ FACTORS: tuple[Factor, ...] = (
         "`hash` of text is for nothing but dicts.",
         form=r"\d{1,10}|random",
         example="42",
-        original=_variable("PYTHONHASHSEED"),
+        original=how.variable("PYTHONHASHSEED"),
         choose=lambda random, _: str(random.randrange(1, 1 << 32)),
-        container=_sets("PYTHONHASHSEED"),
+        container=how.setting("PYTHONHASHSEED"),
     ),
     Factor(
         name="timezone",
@@ -189,9 +32,9 @@ FACTORS: tuple[Factor, ...] = (
         "offset.",
         form=r"[A-Za-z0-9_+<>,./:-]+",
         example="EST5EDT",
-        original=_variable("TZ"),
-        choose=lambda random, s: _other(random, _variable("TZ")(s), list(_ZONES), ""),
-        container=_sets("TZ"),
+        original=how.variable("TZ"),
+        choose=lambda random, s: how.another(random, how.variable("TZ")(s), list(how.ZONES), ""),
+        container=how.setting("TZ"),
     ),
     Factor(
         name="locale",
@@ -200,9 +43,11 @@ FACTORS: tuple[Factor, ...] = (
         "locale.setlocale(LC_ALL, '').",
         form=r"[A-Za-z0-9_.@-]+",
         example="POSIX",
-        original=_variable("LC_ALL"),
-        choose=lambda random, s: _other(random, _variable("LC_ALL")(s), ["POSIX", "C.UTF-8"], ""),
-        container=_speak,
+        original=how.variable("LC_ALL"),
+        choose=lambda random, s: how.another(
+            random, how.variable("LC_ALL")(s), ["POSIX", "C.UTF-8"], ""
+        ),
+        container=how.speak,
     ),
     Factor(
         name="hostname",
@@ -222,8 +67,8 @@ FACTORS: tuple[Factor, ...] = (
         form=r"[2-5]\d{4}:[2-5]\d{4}",  # nobody; a record must not choose to be root
         example="20001:20001",
         original=lambda s: f"{s.uid}:{s.gid}",
-        choose=_choose_user,
-        container=_be_user,
+        choose=how.choose_user,
+        container=how.be_user,
     ),
     Factor(
         name="home",
@@ -233,7 +78,7 @@ FACTORS: tuple[Factor, ...] = (
         example="/tmp/home",
         original=lambda _: HOME,
         choose=lambda random, _: f"/tmp/home-{random.randrange(10**6)}",
-        container=_move_home,
+        container=how.move_home,
     ),
     Factor(
         name="workdir",
@@ -263,9 +108,9 @@ FACTORS: tuple[Factor, ...] = (
         "with --cpus.",
         form=r"[1-9]\d{0,3}",
         example="1",
-        original=_cpus,
-        choose=_choose_cpus,
-        container=_give_cpus,
+        original=how.cpus_of,
+        choose=how.choose_cpus,
+        container=how.give_cpus,
     ),
     Factor(
         name="threads",
@@ -274,8 +119,8 @@ FACTORS: tuple[Factor, ...] = (
         "floating-point numbers depend on how many threads share them.",
         form=r"[1-9]\d{0,3}",
         example="1",
-        original=_threads,
-        choose=lambda random, s: "2" if _threads(s) == "1" else "1",
+        original=how.threads_of,
+        choose=lambda random, s: "2" if how.threads_of(s) == "1" else "1",
         container=lambda container, value: with_variables(container, threads(int(value))),
     ),
     Factor(
@@ -286,8 +131,8 @@ FACTORS: tuple[Factor, ...] = (
         form=rf"({FROZEN})?{_MOMENT}",
         example="2030-12-31T23:59:58",
         original=lambda s: s.record.started or "the time of the run",
-        choose=_choose_moment,
-        container=_set_clock,
+        choose=how.choose_moment,
+        container=how.set_clock,
     ),
     Factor(
         name="dirorder",
@@ -307,7 +152,7 @@ FACTORS: tuple[Factor, ...] = (
         example="VARIED=7",
         original=lambda _: "unset",
         choose=lambda random, _: f"VARIED_{random.randrange(10**6)}=1",
-        container=_add_variable,
+        container=how.add_variable,
     ),
     Factor(
         name="memory",
@@ -315,9 +160,9 @@ FACTORS: tuple[Factor, ...] = (
         remedy="Say how large caches and blocks are instead of asking how much memory there is.",
         form=r"\d{7,18}",
         example="1073741824",
-        original=_memory,
-        choose=_choose_memory,
-        changes=_limit_memory,
+        original=how.memory_of,
+        choose=how.choose_memory,
+        changes=how.limit_memory,
     ),
     Factor(
         name="network",
@@ -326,8 +171,8 @@ FACTORS: tuple[Factor, ...] = (
         form=r"none|bridge|host",
         example="bridge",
         original=lambda s: s.record.network,
-        choose=_choose_network,
-        changes=_connect,
+        choose=how.choose_network,
+        changes=how.connect,
         outside=True,
     ),
     Factor(
@@ -336,8 +181,8 @@ FACTORS: tuple[Factor, ...] = (
         remedy="Run it with --numerics portable, or compare with --rtol.",
         form="|".join(GENERATIONS),
         example="haswell",
-        original=_processor,
-        choose=_choose_instructions,
+        original=how.processor_of,
+        choose=how.choose_instructions,
         container=lambda container, value: with_variables(container, GENERATIONS[value]),
     ),
     Factor(
@@ -347,8 +192,8 @@ FACTORS: tuple[Factor, ...] = (
         form=r"cpu|gpu",
         example="cpu",
         original=lambda s: s.record.runtime,
-        choose=_choose_device,
-        changes=_use_device,
+        choose=how.choose_device,
+        changes=how.use_device,
     ),
     Factor(
         name="packages",
@@ -358,7 +203,7 @@ FACTORS: tuple[Factor, ...] = (
         example="newest-compatible",
         original=lambda _: "as locked",
         choose=lambda random, _: "newest-compatible",
-        changes=_renew_packages,
+        changes=how.renew_packages,
         outside=True,
     ),
 )

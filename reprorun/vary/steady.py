@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reprorun.model import ContainerSpec, Record, Variation
+from reprorun.vary.changing import FROZEN, SORTED
 from reprorun.vary.container import telling, told
 from reprorun.vary.factor import Factor
-from reprorun.vary.factors import FROZEN, SORTED
 
 
 def _seeding(source: str) -> Callable[[ContainerSpec, str], ContainerSpec]:
