@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -67,6 +66,8 @@ def cache_directory(*names: str) -> str:
 @contextmanager
 def scratch_directory() -> Iterator[str]:
     """A directory for the time being, below the cache; held, so that gc leaves it alone."""
+    import tempfile
+
     with tempfile.TemporaryDirectory(
         dir=cache_directory("scratch"), ignore_cleanup_errors=True
     ) as path:
