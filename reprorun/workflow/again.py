@@ -16,7 +16,8 @@ from reprorun.workflow.code_again import CodeAgain
 from reprorun.workflow.gather import Environment, Sources, environment_on, gather_environment
 from reprorun.workflow.python import PYTHON_PLACE, pythons_of_day
 from reprorun.workflow.report import Reporter
-from reprorun.workflow.restore import Wish, restore_base, restore_lock
+from reprorun.workflow.restore import Wish, restore_base
+from reprorun.workflow.restore_lock import restore_lock
 from reprorun.workflow.system import add_system_packages
 
 

@@ -38,7 +38,8 @@ from reprorun.workflow.code_again import code_again
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.original import Original, read_original
 from reprorun.workflow.report import Reporter
-from reprorun.workflow.restore import Wish, restore_base, restore_lock
+from reprorun.workflow.restore import Wish, restore_base
+from reprorun.workflow.restore_lock import restore_lock
 
 SUFFIX = ".rrpack"
 

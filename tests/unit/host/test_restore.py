@@ -15,7 +15,8 @@ from reprorun.environment.fetch import keep
 from reprorun.errors import LockFailed, UsageError
 from reprorun.model import BaseImage, Code, Lock, Package, Record, RemoteFile, Source
 from reprorun.workflow.report import Silent
-from reprorun.workflow.restore import Wish, restore_lock
+from reprorun.workflow.restore import Wish
+from reprorun.workflow.restore_lock import restore_lock
 from tests.index import Index, Served, make_wheel
 
 from .indexed import use_only
@@ -208,7 +209,7 @@ def test_a_wheel_that_was_built_is_taken_from_the_cache_or_built_from_the_same_s
 
     from reprorun.environment.lock import Built
     from reprorun.environment.wheel import read_metadata
-    from reprorun.workflow import restore as module
+    from reprorun.workflow import restore_lock as module
 
     asked: list[Any] = []
 
