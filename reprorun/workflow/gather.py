@@ -136,19 +136,26 @@ def _notes(spec: RunSpec, code: Code, requirements: Requirements) -> list[str]:
 
 def notes_on_left_out(code: Code) -> list[str]:
     """What a reader should know of what the launch archive does not hold."""
-    notes = [
-        f"{entry.path}: {entry.reason}; `--input` keeps data by its digest"
-        for entry in code.left_out
-        if entry.reason.startswith("a link")
-    ]
+    notes = []
+    links = [entry.path for entry in code.left_out if entry.reason.startswith("a link")]
+    if links:
+        notes.append(
+            "links that lead out of the repository, and what lies there is not kept (`--input` "
+            f"keeps data by its digest): {_first_few(links)}"
+        )
     large = [entry for entry in code.left_out if entry.size is not None]
     if large:
-        names = ", ".join(f"{entry.path} ({(entry.size or 0) >> 20} MiB)" for entry in large[:3])
-        more = f" and {len(large) - 3} more" if len(large) > 3 else ""
+        names = [f"{entry.path} ({(entry.size or 0) >> 20} MiB)" for entry in large]
         notes.append(
-            f"of 8 MiB or more, so not archived but mounted, and recorded by digest: {names}{more}"
+            "of 8 MiB or more, so not archived but mounted, and recorded by digest: "
+            f"{_first_few(names)}"
         )
     return notes
+
+
+def _first_few(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def gather_environment(

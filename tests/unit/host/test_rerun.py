@@ -519,6 +519,14 @@ def test_an_archive_above_the_limits(bench: Again) -> None:
         bench.rerun(original, ArchiveLimits(files=1))
 
 
+def test_many_links_that_leave_are_one_note(bench: Again) -> None:
+    for number in range(5):
+        os.symlink("/mnt/data", bench.root / f"link-{number}")
+    notes = [note for note in store.read_record(bench.first()).notes if "link-" in note]
+    assert len(notes) == 1
+    assert notes[0].endswith("link-0, link-1, link-2 and 2 more")
+
+
 def test_links_that_the_record_names_may_leave(bench: Again) -> None:
     os.symlink("/mnt/data", bench.root / "data-link")
     original = bench.first()
