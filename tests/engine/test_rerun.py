@@ -486,7 +486,7 @@ def test_links_that_led_out_are_named_again(lab: Lab, tmp_path: Path) -> None:
     original = lab.first()
     done = lab.rerun(original)
     assert done.code == 0, done.err
-    assert done.err.index("data: a link that leads out") < done.err.index("running")
+    assert done.err.index("links that lead out of the repository") < done.err.index("running")
     assert any("data: a link" in note for note in done.record.notes)
 
 
