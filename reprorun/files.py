@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from reprorun.errors import UsageError
-from reprorun.experiment.atomic import is_unfinished, replacing
+from reprorun.experiment.atomic import is_unfinished, replacing, unfinished_beside
 
 __all__ = [
+    "abandoned_scratch",
     "cache_directory",
     "cache_lock",
     "digest_of",
@@ -21,10 +22,12 @@ __all__ = [
     "replacing",
     "scratch_directory",
     "sha256_of",
+    "unfinished_beside",
     "write",
 ]
 
 READ_SIZE = 1 << 20  # bytes
+SCRATCH_PREFIX = "reprorun-scratch-"
 
 
 def write(path: str, data: bytes, *, private: bool = False) -> None:
@@ -64,19 +67,58 @@ def cache_directory(*names: str) -> str:
 
 
 @contextmanager
-def scratch_directory() -> Iterator[str]:
-    """A directory for the time being, below the cache; held, so that gc leaves it alone."""
+def scratch_directory(*, passing: bool = False) -> Iterator[str]:
+    """A directory for the time being; held, so that it is not taken for what a killed one left.
+
+    Args:
+        passing: among the system's temporary files, where no project of the user's lies above it;
+            else below the cache, to which files can be moved from there.
+    """
     import tempfile
 
-    with tempfile.TemporaryDirectory(
-        dir=cache_directory("scratch"), ignore_cleanup_errors=True
-    ) as path:
-        descriptor = os.open(path, os.O_RDONLY)
+    where = None if passing else cache_directory("scratch")
+    with _scratching(fcntl.LOCK_SH):
+        made = tempfile.TemporaryDirectory(
+            prefix=SCRATCH_PREFIX, dir=where, ignore_cleanup_errors=True
+        )
+        descriptor = os.open(made.name, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    with made as path:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
             yield path
         finally:
             os.close(descriptor)
+
+
+def abandoned_scratch() -> list[str]:
+    """The scratch directories of ours that killed processes have left."""
+    import tempfile
+
+    places = [cache_directory("scratch"), tempfile.gettempdir()]
+    with _scratching(fcntl.LOCK_EX):
+        entries = [entry for place in places for entry in os.scandir(place)]
+        return [entry.path for entry in entries if _is_abandoned(entry)]
+
+
+def _is_abandoned(entry: os.DirEntry[str]) -> bool:
+    if not entry.name.startswith(SCRATCH_PREFIX):
+        return False
+    try:
+        ours = entry.stat(follow_symlinks=False).st_uid == os.getuid()
+        return ours and entry.is_dir(follow_symlinks=False) and not is_held(entry.path)
+    except OSError:
+        return False  # whoever had it has just removed it
+
+
+@contextmanager
+def _scratching(operation: int) -> Iterator[None]:
+    """What is just being made is not held yet: nobody looks for abandoned ones meanwhile."""
+    descriptor = os.open(cache_directory("scratch"), os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_held(path: str) -> bool:

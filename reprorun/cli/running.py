@@ -25,6 +25,7 @@ def finish_run(given: dict[str, Any], launch: Callable[[Any], Any]) -> int:
     from reprorun.store import record_text
 
     interrupts_as_ctrl_c()
+    recover_first(given)
     report = make_reporter(quiet=given["quiet"], verbose=given["verbose"], json=given["as_json"])
     try:
         finished = launch(report)
@@ -36,6 +37,32 @@ def finish_run(given: dict[str, Any], launch: Callable[[Any], Any]) -> int:
     if finished.error:
         raise UsageError(finished.error)
     return int(finished.exit_code)
+
+
+def recover_first(given: dict[str, Any]) -> None:
+    """Finish and clean up what killed processes have left, before anything new is begun.
+
+    Args:
+        given: the command's flags: quiet, engine.
+    """
+    from reprorun.held import is_any_left
+
+    if not is_any_left():
+        return
+    from reprorun.cli.engines import chosen_engine
+    from reprorun.cli.report import make_reporter
+    from reprorun.errors import UsageError
+    from reprorun.workflow.recover import recover_by_the_way
+
+    try:
+        connect = chosen_engine(given.get("engine"))
+    except UsageError:
+        return  # the command itself says so, if it needs one
+    report = make_reporter(quiet=given["quiet"], verbose=False, json=True)
+    try:
+        recover_by_the_way(connect, report)
+    finally:
+        report.close()
 
 
 def interrupts_as_ctrl_c() -> None:

@@ -10,17 +10,17 @@ _PREFIX, _SUFFIX = ".reprorun-", ".tmp"
 
 
 @contextmanager
-def replacing(path: str) -> Iterator[BinaryIO]:
+def replacing(path: str, beside: str = "") -> Iterator[BinaryIO]:
     """Opens a file that takes the place of another when the block ends without an error.
 
     Args:
         path: The file to replace. Its directory must exist.
+        beside: What it is called until then, by `unfinished_beside`. By default any such name.
 
     Yields:
         A binary file beside it. It is removed again when the block raises.
     """
-    directory = os.path.dirname(path) or "."
-    unfinished = os.path.join(directory, f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}")
+    unfinished = beside or unfinished_beside(path)
     try:
         # Not tempfile: that makes files which only their owner may read.
         with open(unfinished, "xb") as file:
@@ -31,7 +31,13 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     except BaseException:
         _remove(unfinished)
         raise
-    _sync_directory(directory)
+    _sync_directory(os.path.dirname(path) or ".")
+
+
+def unfinished_beside(path: str) -> str:
+    """Returns a name for what is to take the place of a file, in the same directory."""
+    name = f"{_PREFIX}{os.urandom(8).hex()}{_SUFFIX}"
+    return os.path.join(os.path.dirname(path) or ".", name)
 
 
 def is_unfinished(path: str) -> bool:

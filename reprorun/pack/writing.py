@@ -14,6 +14,7 @@ from isal import igzip
 
 from reprorun import files
 from reprorun.errors import RecordError
+from reprorun.held import holding
 from reprorun.pack.format import INDEX, LARGEST_INDEX, Index, Stored, StoredLayer
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same pack whenever it is made
@@ -27,7 +28,8 @@ def writing(path: str) -> Iterator[Writer]:
         RecordError: `finish` was given too much, or something changed while it was read.
         OSError: the disk is full, or something can't be read.
     """
-    with files.replacing(path) as file:
+    beside = files.unfinished_beside(path)
+    with holding(paths=[beside]), files.replacing(path, beside) as file:
         writer = Writer(file)
         try:
             yield writer

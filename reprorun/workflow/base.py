@@ -11,7 +11,8 @@ import msgspec
 from reprorun import files
 from reprorun.engine import Engine
 from reprorun.errors import ImageMissing, UsageError
-from reprorun.model import BaseImage, ContainerSpec, Image, Requirements, RunSpec
+from reprorun.held import holding
+from reprorun.model import RUN_LABEL, BaseImage, ContainerSpec, Image, Requirements, RunSpec
 from reprorun.workflow.python import PYTHON_PLACE, check_python, wanted_python
 from reprorun.workflow.report import Reporter
 
@@ -139,22 +140,24 @@ def ask_image(
     image: Image, entrypoint: tuple[str, ...], command: tuple[str, ...], engine: Engine
 ) -> tuple[int | None, bytes, str]:
     """Run a program of an image, without network: its exit code, its stdout, all that it said."""
+    identity = os.urandom(6).hex()
     spec = ContainerSpec(
         image=image.id,
         entrypoint=entrypoint,
         command=command,
-        name=f"reprorun-probe-{os.urandom(6).hex()}",
+        name=f"reprorun-probe-{identity}",
         workdir="/",
-        labels={"reprorun": "probe"},
+        labels={"reprorun": "probe", RUN_LABEL: identity},
     )
-    container = engine.create(spec)
-    try:
-        with closing(engine.attach(container)) as pieces:
-            engine.start(container)
-            printed = list(pieces)
-        code = engine.wait(container).exit_code
-    finally:
-        engine.remove(container)
+    with holding(identity, engine=engine.info().address):
+        container = engine.create(spec)
+        try:
+            with closing(engine.attach(container)) as pieces:
+                engine.start(container)
+                printed = list(pieces)
+            code = engine.wait(container).exit_code
+        finally:
+            engine.remove(container)
     said = b"".join(piece for _, piece in printed).decode(errors="replace").strip()
     return code, b"".join(piece for stream, piece in printed if stream == "stdout"), said
 

@@ -102,8 +102,8 @@ def _refuse_planted(root: str) -> None:
         raise UsageError(f"the experiment left something else in the place of {root}.")
 
 
-def take_guest_report(log_dir: str) -> GuestReport | None:
-    """Read and remove what the container's main process measured; None where it wrote nothing.
+def read_guest_report(log_dir: str) -> GuestReport | None:
+    """What the container's main process measured; None where it wrote nothing.
 
     It is written by the experiment's own user and may be anything: what does not fit is dropped.
     """
@@ -111,12 +111,15 @@ def take_guest_report(log_dir: str) -> GuestReport | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            report = msgspec.json.decode(file.read(LONGEST_REPORT), type=GuestReport)
+            return msgspec.json.decode(file.read(LONGEST_REPORT), type=GuestReport)
     except (OSError, ValueError, RecursionError):  # msgspec's own errors are ValueErrors
-        report = None
+        return None
+
+
+def drop_guest_report(log_dir: str) -> None:
+    """Remove it, when all that it says is in the record."""
     with suppress(OSError):
-        os.unlink(path)
-    return report
+        os.unlink(os.path.join(log_dir, GUEST_REPORT))
 
 
 def archive_warning(log_dir: str, archive: Archive | None) -> str | None:

@@ -13,8 +13,10 @@ import msgspec
 
 from reprorun import store
 from reprorun.errors import EngineError, EngineUnavailable, ReprorunError
-from reprorun.model import Record
+from reprorun.held import Hold
+from reprorun.model import HOSTS_FILE, Record
 
+HOSTS = b"127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n"
 RESERVE = 256 << 10  # bytes set aside, so that the last word fits on a disk that has become full
 
 
@@ -24,18 +26,46 @@ def utc_now() -> str:
 
 
 class Keeper:
-    """Holds the record of a run and its log directory."""
+    """Holds the record of a run and its log directory.
 
-    def __init__(self, log_dir: str, record: Record) -> None:
+    Args:
+        log_dir: the directory, absolute.
+        record: is written at once.
+        held: tells other processes that this one is at work on it.
+    """
+
+    def __init__(self, log_dir: str, record: Record, held: Hold | None = None) -> None:
         self.log_dir = log_dir
         self.record = record
+        self.leaves_container = False  # there is one that somebody has to see to
+        self._held = held
         store.write_record(log_dir, record)
+        self._write_hosts()
         self._set_aside(RESERVE)
 
     def update(self, **fields: Any) -> None:
         """Change fields of the record and write it."""
         self.remember(**fields)
+        self.tell(record=self.record)
         store.write_record(self.log_dir, self.record)
+
+    def close(self, **fields: Any) -> None:
+        """Write the record for the last time: the run has ended, and all that it made is there."""
+        self.remember(**fields)
+        store.write_record(self.log_dir, self.record)
+        self._part()
+
+    def tell(self, **fields: Any) -> None:
+        """Say to who may take the run over what the record has no place for: see `held.Mark`."""
+        if self._held:
+            self._held.tell(**fields)
+
+    def _part(self, *, later: bool = False) -> None:
+        """Work on it no longer; there may be something to be done later."""
+        if self._held and (later or self.leaves_container):
+            self._held.let_go()
+        elif self._held:
+            self._held.end()
 
     def remember(self, **fields: Any) -> None:
         """Change fields of the record, to be written with the next step."""
@@ -46,16 +76,24 @@ class Keeper:
         self.remember(notes=(*self.record.notes, text))
 
     def free_reserve(self) -> None:
-        """Give back what was set aside: the record's end is written now."""
-        with suppress(OSError):
-            os.unlink(self._reserve)
+        """Give back what was set aside for the time of the run: the record's end is written now."""
+        for name in (store.RESERVE_FILE, HOSTS_FILE):
+            with suppress(OSError):
+                os.unlink(os.path.join(self.log_dir, name))
 
     def write_outcome(self, **fields: Any) -> None:
-        """Write how the run ended, also on a full disk; something is left for the last word."""
+        """Write how the run ended, also on a full disk; something is left for the last word.
+
+        The status is not told before what the run made is listed: until then it has not ended.
+        """
         self.free_reserve()
         self.update(**fields)
         with suppress(OSError):
             self._set_aside(RESERVE // 2)
+
+    def _write_hosts(self) -> None:
+        with open(os.path.join(self.log_dir, HOSTS_FILE), "wb") as file:
+            file.write(HOSTS)
 
     def _set_aside(self, size: int) -> None:
         with open(self._reserve, "wb") as file:
@@ -79,6 +117,7 @@ class Keeper:
             raise
         except EngineUnavailable as error:
             # a run that was under way may go on without us: its end is not known
+            self.leaves_container = True  # perhaps: what was asked for last may have been done
             status = "lost" if self.record.status == "running" else "failed"
             self._end(status=status, reason=str(error))
             raise
@@ -95,8 +134,12 @@ class Keeper:
 
     def _end(self, **fields: Any) -> None:
         self.free_reserve()
-        with suppress(OSError):  # the error that is being told about is the one to hear of
+        later = False
+        try:
             self.update(**fields, ended=utc_now())
+        except OSError:  # the error that is being told about is the one to hear of
+            later = True
+        self._part(later=later)
 
 
 def explain(error: OSError, log_dir: str) -> str:

@@ -41,6 +41,21 @@ def lent(log_dir: str, container: ContainerSpec) -> Iterator[None]:
         os.chmod(log_dir, before)
 
 
+def take_back(log_dir: str, mode: int) -> None:
+    """End what a process began that was killed meanwhile.
+
+    Args:
+        log_dir: the directory; nobody is at work there any more.
+        mode: that it had before.
+
+    Raises:
+        OSError: what they left can't be taken over.
+    """
+    if stat.S_IMODE(os.stat(log_dir).st_mode) == _FOR_THE_GROUP != mode:
+        _take(log_dir)
+        os.chmod(log_dir, mode)
+
+
 def _take(directory: str) -> None:
     """Make everything in a directory the caller's own."""
     me = os.geteuid()

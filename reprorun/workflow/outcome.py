@@ -8,6 +8,7 @@ from reprorun.model import GuestReport, Limits, Network, Outcome
 from reprorun.workflow.attend import Ending
 
 INTERRUPTED = 130
+BY_USER = "interrupted by the user"
 TIMED_OUT = 124  # as timeout(1) has it
 
 _WANTS_NETWORK = (
@@ -26,7 +27,7 @@ def judge(ending: Ending, guest: GuestReport | None, limits: Limits) -> Outcome:
         return Outcome(
             status="interrupted",
             exit_code=INTERRUPTED,
-            reason="interrupted by the user",
+            reason=BY_USER,
             guest=guest,
         )
     if ending.cause == "timeout":

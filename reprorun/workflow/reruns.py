@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ import msgspec
 from reprorun import store
 from reprorun.compare.values import Comparison, Settings
 from reprorun.formats.garage import is_garage_record
-from reprorun.known import forget_record
+from reprorun.held import holding_dir
 from reprorun.launch_archive import ArchiveLimits
 from reprorun.model import Changes, Record, Variation
 from reprorun.vary.applying import change
@@ -21,6 +20,7 @@ from reprorun.workflow.changes import name_of
 from reprorun.workflow.compare import compare_paths
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.opened import Opened
+from reprorun.workflow.removing import remove_record
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.rerun import rerun_opened
 from reprorun.workflow.situation import find_situation
@@ -52,8 +52,7 @@ class Done(NamedTuple):
 
     def forget(self) -> None:
         """Remove it."""
-        shutil.rmtree(self.log_dir)
-        forget_record(self.record.id)
+        remove_record(self.log_dir, self.record.id)
 
 
 class Reruns:
@@ -108,7 +107,11 @@ class Reruns:
             ReprorunError: it can't be run again.
             KeyboardInterrupt: it was interrupted.
         """
-        log_dir = store.claim_log_dir(os.path.join(self._below, name_of(self._path)))
+        place = os.path.join(self._below, name_of(self._path))
+        with holding_dir(place, lambda: store.claim_log_dir(place)) as log_dir:
+            return self._run_into(log_dir, variations)
+
+    def _run_into(self, log_dir: str, variations: tuple[Variation, ...]) -> Done:
         changes = msgspec.structs.replace(self._changes, log_dir=log_dir)
         if variations:
             changes = change(changes, variations, self.situation)

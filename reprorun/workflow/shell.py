@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
@@ -19,8 +18,9 @@ from reprorun import files, store
 from reprorun.engine import Engine
 from reprorun.errors import EngineError
 from reprorun.experiment import dump_json
+from reprorun.held import holding
 from reprorun.launch_archive import ArchiveLimits
-from reprorun.model import Changes, ContainerSpec, Mount
+from reprorun.model import RUN_LABEL, Changes, ContainerSpec, Mount
 from reprorun.workflow.exec import prepare
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.keeper import Keeper
@@ -78,13 +78,14 @@ def shell(
         container = shell_container(run, command, place.log_dir, terminal=streams.terminal)
         what = shlex.join(command) or "a shell"
         report.step("running", f"{what}; the record is at {RECORD_DIR}, read-only")
-        return run_shell(container, engine, streams)
+        with holding(container.labels[RUN_LABEL], engine=engine.info().address):
+            return run_shell(container, engine, streams)
 
 
 @contextmanager
 def _scratch(payloads: Mapping[str, bytes], metadata: dict[str, str]) -> Iterator[str]:
     """A log directory that is thrown away, with what a run finds in its own."""
-    with tempfile.TemporaryDirectory(prefix="reprorun-", ignore_cleanup_errors=True) as made:
+    with files.scratch_directory(passing=True) as made:
         log_dir = os.path.realpath(made)
         dump_json(os.path.join(log_dir, store.METADATA_FILE), metadata)
         for name, data in payloads.items():

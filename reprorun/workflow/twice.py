@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 import msgspec
 
@@ -11,11 +10,12 @@ from reprorun import settings as defaults
 from reprorun import store
 from reprorun.compare.values import Comparison, Settings
 from reprorun.experiment.repository import find_root
-from reprorun.known import forget_record
+from reprorun.held import holding_dir
 from reprorun.model import WORKSPACE, RunSpec, Value
 from reprorun.workflow.compare import compare_paths
 from reprorun.workflow.exec import Finished, execute
 from reprorun.workflow.gather import Connect
+from reprorun.workflow.removing import remove_record
 from reprorun.workflow.report import Reporter
 
 _OUTPUTS = "reprorun-tmp"  # where tmp_path is in the container, below the working directory
@@ -49,8 +49,8 @@ def run_twice(
     """
     done: list[Finished] = []
     for _ in range(2):
-        log_dir = store.claim_log_dir(place)
-        finished = execute(msgspec.structs.replace(spec, log_dir=log_dir), connect, report)
+        with holding_dir(place, lambda: store.claim_log_dir(place)) as log_dir:
+            finished = execute(msgspec.structs.replace(spec, log_dir=log_dir), connect, report)
         if finished.record.status == "interrupted":
             raise KeyboardInterrupt
         done.append(finished)
@@ -65,8 +65,7 @@ def run_twice(
 
 def _remove(runs: list[Finished]) -> None:
     for finished in runs:
-        shutil.rmtree(finished.log_dir)
-        forget_record(finished.record.id)
+        remove_record(finished.log_dir, finished.record.id)
 
 
 # ---------------------------------------------------------------- a test of pytest's

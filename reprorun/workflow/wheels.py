@@ -25,8 +25,10 @@ from reprorun.environment.source import SourceTree, from_distribution, from_git
 from reprorun.environment.tar import EPOCH
 from reprorun.environment.wheel import read_metadata
 from reprorun.errors import BuildFailed, LockFailed
+from reprorun.held import holding
 from reprorun.model import (
     KIND_LABEL,
+    RUN_LABEL,
     WORKSPACE,
     BaseImage,
     ContainerSpec,
@@ -37,7 +39,7 @@ from reprorun.model import (
     Value,
     Wanted,
 )
-from reprorun.plan import plan_environment
+from reprorun.plan import BUILD_REPOSITORY, plan_environment
 from reprorun.workflow.build import build_environment, layer_titles
 from reprorun.workflow.report import Reporter
 
@@ -168,33 +170,35 @@ class WheelBuilder:
         self, action: str, tree: SourceTree, lock: Lock, candidate: Candidate
     ) -> dict[str, bytes]:
         """Run an action of `reprorun.experiment.build_wheel`; returns the files that it made."""
-        tag = f"reprorun/build:{os.urandom(8).hex()}"  # the image may be another run's as well
-        image = self._image(tag, tree, lock, candidate)
-        module = ("-m", "reprorun.experiment.build_wheel", action, tree.directory, OUTPUT)
-        name = f"reprorun-build-{os.urandom(6).hex()}"
-        spec = ContainerSpec(
-            image=image.id,
-            entrypoint=("python", *module, tree.system.backend, *tree.system.backend_path),
-            command=(),
-            name=name,
-            env={"SOURCE_DATE_EPOCH": str(EPOCH), "PYTHONDONTWRITEBYTECODE": "1"},
-            user=f"{os.getuid()}:{os.getgid()}",
-            workdir=WORKSPACE,
-            network="none" if self._offline else "bridge",
-            labels={"reprorun": "build"},
-        )
-        container = self._engine.create(spec)
-        try:
-            with closing(self._engine.attach(container)) as pieces:
-                self._engine.start(container)
-                said = self._listen(pieces)
-            code = self._engine.wait(container).exit_code
-            if code:
-                raise BuildFailed(self._failure(candidate, code, said))
-            return _unpacked(b"".join(self._engine.copy_out(container, OUTPUT)))
-        finally:
-            self._engine.remove(container)
-            self._engine.remove_image(tag)
+        identity = os.urandom(8).hex()
+        with holding(identity, engine=self._engine.info().address):
+            tag = f"{BUILD_REPOSITORY}:{identity}"
+            image = self._image(tag, tree, lock, candidate)
+            module = ("-m", "reprorun.experiment.build_wheel", action, tree.directory, OUTPUT)
+            name = f"reprorun-build-{identity}"
+            spec = ContainerSpec(
+                image=image.id,
+                entrypoint=("python", *module, tree.system.backend, *tree.system.backend_path),
+                command=(),
+                name=name,
+                env={"SOURCE_DATE_EPOCH": str(EPOCH), "PYTHONDONTWRITEBYTECODE": "1"},
+                user=f"{os.getuid()}:{os.getgid()}",
+                workdir=WORKSPACE,
+                network="none" if self._offline else "bridge",
+                labels={"reprorun": "build", RUN_LABEL: identity},
+            )
+            container = self._engine.create(spec)
+            try:
+                with closing(self._engine.attach(container)) as pieces:
+                    self._engine.start(container)
+                    said = self._listen(pieces)
+                code = self._engine.wait(container).exit_code
+                if code:
+                    raise BuildFailed(self._failure(candidate, code, said))
+                return _unpacked(b"".join(self._engine.copy_out(container, OUTPUT)))
+            finally:
+                self._engine.remove(container)
+                self._engine.remove_image(tag)
 
     def _listen(self, pieces: object) -> list[str]:
         lines: list[str] = []

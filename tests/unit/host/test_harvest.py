@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from reprorun.model import Change, GuestReport
 from reprorun.workflow.harvest import (
     GUEST_REPORT,
+    drop_guest_report,
     find_sub_records,
+    read_guest_report,
     roots_to_copy,
-    take_guest_report,
     write_variant,
 )
 
@@ -112,11 +113,14 @@ def test_roots_cover_what_was_written_and_nothing_else(
 # ---------------------------------------------------------------- the guest's report
 
 
-def test_the_guests_report_is_taken_away(tmp_path: Path) -> None:
+def test_the_guests_report_is_read_and_taken_away(tmp_path: Path) -> None:
     (tmp_path / GUEST_REPORT).write_text('{"seconds": 2, "signal": null, "later": [1]}')
-    assert take_guest_report(str(tmp_path)) == GuestReport(seconds=2.0)
+    assert read_guest_report(str(tmp_path)) == GuestReport(seconds=2.0)
+    assert read_guest_report(str(tmp_path)) == GuestReport(seconds=2.0)
+    drop_guest_report(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
-    assert take_guest_report(str(tmp_path)) is None
+    assert read_guest_report(str(tmp_path)) is None
+    drop_guest_report(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,8 @@ def test_the_guests_report_is_taken_away(tmp_path: Path) -> None:
 )
 def test_a_report_that_is_none(content: bytes, tmp_path: Path) -> None:
     (tmp_path / GUEST_REPORT).write_bytes(content)
-    assert take_guest_report(str(tmp_path)) is None
+    assert read_guest_report(str(tmp_path)) is None
+    drop_guest_report(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,19 +152,21 @@ def test_a_report_is_not_read_through_a_link(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.mkdir()
     (log / GUEST_REPORT).symlink_to(tmp_path / "elsewhere")
-    assert take_guest_report(str(log)) is None
+    assert read_guest_report(str(log)) is None
+    drop_guest_report(str(log))
     assert list(log.iterdir()) == []
     assert (tmp_path / "elsewhere").exists()
 
 
 def test_a_pipe_in_the_reports_place_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / GUEST_REPORT)
-    assert take_guest_report(str(tmp_path)) is None
+    assert read_guest_report(str(tmp_path)) is None
 
 
 def test_a_directory_in_the_reports_place(tmp_path: Path) -> None:
     (tmp_path / GUEST_REPORT).mkdir()
-    assert take_guest_report(str(tmp_path)) is None
+    assert read_guest_report(str(tmp_path)) is None
+    drop_guest_report(str(tmp_path))
 
 
 # ---------------------------------------------------------------- sub-records
