@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from reprorun.cli.engines import with_engine
 from reprorun.cli.options import HELP
 
 SHOWN = 20
@@ -14,9 +15,12 @@ SHOWN = 20
 @click.command("gc", context_settings=HELP)
 @click.argument("records", nargs=-1, metavar="[DIRECTORY]...")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@with_engine
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
 @click.option("-v", "--verbose", is_flag=True, help="Name everything.")
-def gc_command(records: tuple[str, ...], dry_run: bool, as_json: bool, verbose: bool) -> int:
+def gc_command(
+    records: tuple[str, ...], engine: str | None, dry_run: bool, as_json: bool, verbose: bool
+) -> int:
     """Remove images, containers and cached files that no record needs.
 
     Records that were made on this machine by this user are known; name a DIRECTORY where there are
@@ -25,18 +29,19 @@ def gc_command(records: tuple[str, ...], dry_run: bool, as_json: bool, verbose: 
     import msgspec
 
     from reprorun import files
-    from reprorun.engine import connect
+    from reprorun.cli.engines import chosen_engine
     from reprorun.workflow.garbage import find_garbage, remove
 
-    _check(records)
-    engine = connect()
+    check_directories(records)
+    connect = chosen_engine(engine)
+    talking = connect()
     try:
         with files.cache_lock(exclusive=True):
-            found = find_garbage(records, engine)
+            found = find_garbage(records, talking)
             if not dry_run:
-                remove(found, engine, lambda text: click.echo(f"reprorun: note {text}", err=True))
+                remove(found, talking, lambda text: click.echo(f"reprorun: note {text}", err=True))
     finally:
-        engine.close()
+        talking.close()
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     else:
@@ -44,7 +49,8 @@ def gc_command(records: tuple[str, ...], dry_run: bool, as_json: bool, verbose: 
     return 0
 
 
-def _check(records: tuple[str, ...]) -> None:
+def check_directories(records: tuple[str, ...]) -> None:
+    """Raise UsageError for what is no directory."""
     import os
 
     from reprorun.errors import UsageError

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
 
 from reprorun.cli.options import HELP, limits_of, with_archive_limits
+from reprorun.cli.text import duration, printable, printable_lines
 
 if TYPE_CHECKING:
-    from reprorun.errors import UsageError
+    from collections.abc import Iterator
+
+    from reprorun.errors import RecordError, UsageError
     from reprorun.model import Record
+    from reprorun.record_index import Summary
 
 DEFAULT_DIRECTORY = "data/local"
 
@@ -25,41 +30,70 @@ def ls_command(directories: tuple[str, ...], rerun_of: str | None, as_json: bool
 
     With --rerun-of the records that this machine knows are listed too, wherever they lie.
     """
-    import json
-
-    import msgspec
-
-    if rerun_of is None:
-        found = _read_all(directories or (DEFAULT_DIRECTORY,), explicit=bool(directories))
-    else:
-        found = _read_reruns(rerun_of, directories)
-    if as_json:
-        rows = [{"path": path, **msgspec.to_builtins(record)} for path, record in found]
-        click.echo(json.dumps(rows, indent=2))
+    if rerun_of is None and not as_json:
+        _print_table(_summarize_all(directories))
         return
-    for line in _table([_row(path, record) for path, record in found]):
-        click.echo(line)
+    found = _read_all(directories) if rerun_of is None else _read_reruns(rerun_of, directories)
+    if as_json:
+        _print_json(found)
+    else:
+        from reprorun.record_index import summarize
+
+        _print_table([(os.path.relpath(path), summarize(record)) for path, record in found])
 
 
-def _read_all(directories: tuple[str, ...], *, explicit: bool) -> list[tuple[str, Record]]:
-    import os
+def _summarize_all(directories: tuple[str, ...]) -> list[tuple[str, Summary]]:
+    """The records, each with its path from here; the oldest first."""
+    from reprorun.record_index import Summary, list_records
 
-    from reprorun.cli.text import printable_lines
+    found = []
+    for directory in _given(directories):
+        near = os.path.relpath(directory)
+        for place, said in list_records(directory):
+            if isinstance(said, Summary):
+                found.append((_below(near, place), said))
+            else:
+                _tell(said)
+    return sorted(found, key=lambda entry: entry[1].created)
+
+
+def _below(near: str, place: str) -> str:
+    """The path from here of what lies at `place` in a directory that is at `near`."""
+    if not place or near == ".":
+        return place or near
+    if near.endswith(".."):  # from there the way may lead back to here
+        return os.path.relpath(os.path.join(near, place))
+    return f"{near}/{place}"  # quicker, and there may be many
+
+
+def _read_all(directories: tuple[str, ...]) -> list[tuple[str, Record]]:
+    """The whole records, the oldest first."""
     from reprorun.errors import RecordError
     from reprorun.store import find_records, read_record
 
     found = []
-    for directory in directories:
-        if not os.path.isdir(directory):
-            if explicit:
-                raise _no_directory(directory)
-            click.echo(f"reprorun: no records yet: there is no {directory} here.", err=True)
+    for directory in _given(directories):
         for path in find_records(directory):
             try:
                 found.append((path, read_record(path)))
             except RecordError as error:
-                click.echo(f"reprorun: {printable_lines(str(error))}", err=True)
+                _tell(error)
     return sorted(found, key=lambda entry: entry[1].created)
+
+
+def _given(directories: tuple[str, ...]) -> Iterator[str]:
+    """The directories to look through, the default one where none was named."""
+    for directory in directories or (DEFAULT_DIRECTORY,):
+        if os.path.isdir(directory):
+            yield directory
+        elif directories:
+            raise _no_directory(directory)
+        else:
+            click.echo(f"reprorun: no records yet: there is no {directory} here.", err=True)
+
+
+def _tell(error: RecordError) -> None:
+    click.echo(f"reprorun: {printable_lines(str(error))}", err=True)
 
 
 def _no_directory(directory: str) -> UsageError:
@@ -69,9 +103,6 @@ def _no_directory(directory: str) -> UsageError:
 
 
 def _read_reruns(original: str, directories: tuple[str, ...]) -> list[tuple[str, Record]]:
-    import os
-
-    from reprorun.cli.text import printable
     from reprorun.store import find_records
     from reprorun.workflow.lineage import find_reruns, record_id
 
@@ -90,20 +121,34 @@ def _read_reruns(original: str, directories: tuple[str, ...]) -> list[tuple[str,
 _HEADER = ("RECORD", "STATUS", "EXIT", "CREATED (UTC)", "TOOK", "COMMIT", "COMMAND")
 
 
-def _row(path: str, record: Record) -> tuple[str, ...]:
-    import os
-    import shlex
+def _print_json(found: list[tuple[str, Record]]) -> None:
+    import json
 
-    from reprorun.cli.text import duration, printable
+    import msgspec
 
+    rows = [{"path": path, **msgspec.to_builtins(record)} for path, record in found]
+    click.echo(json.dumps(rows, indent=2))
+
+
+def _print_table(found: list[tuple[str, Summary]]) -> None:
+    """All in one piece: there may be a hundred thousand lines."""
+    if not found:
+        return
+    lines = [_HEADER, *(_row(path, summary) for path, summary in found)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    layout = "  ".join(f"{{:{width}}}" for width in widths)
+    click.echo("\n".join(layout.format(*line).rstrip() for line in lines))
+
+
+def _row(path: str, summary: Summary) -> tuple[str, ...]:
     return (
-        printable(os.path.relpath(path)),
-        record.status,
-        "" if record.exit_code is None else str(record.exit_code),
-        printable(record.created[:19].replace("T", " ")),
-        "" if record.seconds is None else duration(record.seconds),
-        printable(_short(record.githash)),
-        printable(shlex.join(record.argv)),
+        printable(path),
+        summary.status,
+        "" if summary.exit_code is None else str(summary.exit_code),
+        printable(summary.created[:19].replace("T", " ")),
+        "" if summary.seconds is None else duration(summary.seconds),
+        printable(_short(summary.githash)),
+        printable(summary.command),
     )
 
 
@@ -112,17 +157,6 @@ def _short(githash: str | None) -> str:
         return "-"
     commit, dash, dirty = githash.partition("-")
     return commit[:8] + dash + dirty
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    if not rows:
-        return []
-    lines = [_HEADER, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADER))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
 
 
 @click.command("show", context_settings=HELP)
@@ -136,11 +170,15 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
 def show_command(
     record: str, as_json: bool, as_diff: bool, repo: str | None, archive_limits: str | None
 ) -> None:
-    """Say what a record holds: what ran, on what, how it ended, and what it left."""
+    """Say what a record holds: what ran, on what, how it ended, and what it left.
+
+    RECORD may be the directory of a sweep: then how far that has come.
+    """
     import json
 
     from reprorun.cli.show import describe
     from reprorun.store import read_raw_record, read_record
+    from reprorun.sweeps.book import is_sweep
     from reprorun.workflow.lineage import trace
 
     if as_diff and as_json:
@@ -150,11 +188,28 @@ def show_command(
     if as_diff:
         _show_diff(record, repo, archive_limits)
         return
+    if is_sweep(record):
+        _show_sweep(record, as_json)
+        return
     if as_json:
         click.echo(json.dumps(read_raw_record(record), indent=2))
         return
     found = read_record(record)
     for line in describe(record, found, trace(record, found)):
+        click.echo(line)
+
+
+def _show_sweep(directory: str, as_json: bool) -> None:
+    import os
+
+    from reprorun.cli.show_sweep import describe_sweep
+    from reprorun.sweeps.book import SWEEP_FILE
+
+    if as_json:
+        with open(os.path.join(directory, SWEEP_FILE), encoding="utf-8") as file:
+            click.echo(file.read(), nl=False)
+        return
+    for line in describe_sweep(directory):
         click.echo(line)
 
 

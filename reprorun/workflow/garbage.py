@@ -20,6 +20,7 @@ from reprorun.errors import EngineError, RecordError
 from reprorun.known import known_records, stale_notes
 from reprorun.model import KIND_LABEL, Image, ListedContainer, Lock, Record, Value
 from reprorun.plan import ENVIRONMENT_REPOSITORY, TAG_LENGTH
+from reprorun.record_index import stale_indexes
 from reprorun.workflow.restore import BASE_REPOSITORY, base_tag
 
 DAY = 86400  # seconds; what is younger than that in the scratch directory may be in use
@@ -206,6 +207,8 @@ def _in_cache(needed: Needed) -> Iterator[Garbage]:
             yield _cached("input", path)
     for path in stale_notes():
         yield _cached("note", path)
+    for path in stale_indexes():
+        yield _cached("index", path)
     for path in _files("scratch"):
         if time.time() - os.lstat(path).st_mtime > DAY and not files.is_held(path):
             yield _cached("scratch", path)
