@@ -1,0 +1,43 @@
+"""`--on ray`: where runs are carried out, for `sweep` and `check`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from reprorun.errors import UsageError
+
+
+def with_place(command: Any) -> Any:
+    """Decorates a command whose runs can be carried out on a cluster."""
+    options: list[Callable[[Any], Any]] = [
+        click.option("--on", "place", type=click.Choice(["here", "ray"]), default="here",
+                     help="This machine's engine (default), or a Ray cluster."),
+        click.option("--address", metavar="ADDRESS",
+                     help="Of the Ray cluster (default: $RAY_ADDRESS, or the one that is here)."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def on_cluster(given: dict[str, Any], *others: str) -> bool:
+    """Whether the flags say that runs are carried out on a cluster.
+
+    Args:
+        given: the flags.
+        others: flags that have a meaning only there.
+
+    Raises:
+        UsageError: one of these is given, and no cluster; or an engine beside a cluster.
+    """
+    if given["place"] == "ray":
+        if given["engine"] is not None:
+            raise UsageError("--engine is for this machine; on a cluster each node has its own.")
+        return True
+    for name in ("address", *others):
+        if given[name] is not None:
+            raise UsageError(f"--{name} is for --on ray.")
+    return False

@@ -1,0 +1,128 @@
+"""A check on a node: the record is fetched, run again and compared; what was kept goes back."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from reprorun.cluster.depot import fetch
+from reprorun.cluster.messages import END, Came, encode
+from reprorun.cluster.place import Place, place_of
+from reprorun.cluster.running import failed, forgotten
+from reprorun.cluster.trees import pack_tree, unpack_tree
+from reprorun.errors import EngineError, ReprorunError
+from reprorun.model import Value
+from reprorun.workflow import check as checks
+from reprorun.workflow.outcome import INTERRUPTED
+from reprorun.workflow.report import Silent
+
+
+class CheckTask(Value, frozen=True, kw_only=True):
+    """One record to be checked, as it travels to a node."""
+
+    session: str
+    record: str  # as it was named
+    source: str  # absolute, on the submitting machine
+    cwd: str  # of the submitting machine
+    options: checks.CheckOptions
+
+
+def check(ray: Any, depot: Any, references: list[Any], data: bytes) -> Iterator[bytes]:
+    """Check a record and give what is to be said of it, and the re-runs that are kept.
+
+    Args:
+        data: a pickled `CheckTask`, of the submitting machine.
+    """
+    task: CheckTask = pickle.loads(data)
+    place = place_of(task.session, ray, depot)
+    room = os.path.join(place.path, os.urandom(4).hex())
+    kept = os.path.join(room, checks.PLACE)
+    try:
+        came = _check(ray, depot, task, place, room)
+        yield encode(came)
+        if came.tree:
+            yield from pack_tree(kept)
+        yield END
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _check(ray: Any, depot: Any, task: CheckTask, place: Place, room: str) -> Came:
+    try:
+        with place.interruptible():
+            path = _fetched(ray, depot, task.source, room)
+            place.leash.busy()
+            (result,) = checks.check(
+                [path], task.options, 1, room, place.connect, lambda record: Silent()
+            )
+    except KeyboardInterrupt:
+        return Came(exit_code=INTERRUPTED, interrupted=True)
+    except (ReprorunError, OSError) as error:
+        return failed(error, place)
+    if result.exit_code != EngineError.exit_code:
+        place.leash.well()
+    if result.error:
+        result = msgspec.structs.replace(result, error=f"on node {place.node}: {result.error}")
+    kept = os.path.join(room, checks.PLACE)
+    names = os.listdir(kept) if os.path.isdir(kept) else []
+    for name in names:
+        forgotten(os.path.join(kept, name))
+    return Came(tree=bool(names), check=text_of(result, {path: task.record, room: task.cwd}))
+
+
+def _fetched(ray: Any, depot: Any, source: str, room: str) -> str:
+    """The record, from the submitting machine."""
+    path = os.path.join(room, "record", os.path.basename(source))
+    target = path if os.path.splitext(source)[1] != checks.PACK else os.path.dirname(path)
+    os.makedirs(target)
+    try:
+        unpack_tree(fetch(ray, depot.tree, source), target)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        raise EngineError(f"{source} can't be fetched: {cause}") from error
+    return path
+
+
+# ---------------------------------------------------------------- what is said, with other paths
+
+
+def text_of(result: checks.RecordCheck, paths: Mapping[str, str]) -> str:
+    """What a check says, as JSON.
+
+    Args:
+        paths: what takes the place of which directory, wherever it is named.
+    """
+    return json.dumps(_moved(msgspec.to_builtins(result), paths), allow_nan=False)
+
+
+def result_of(text: str, paths: Mapping[str, str]) -> checks.RecordCheck:
+    """The same from JSON. See `text_of`.
+
+    Raises:
+        EngineError: it is none.
+    """
+    try:
+        return msgspec.convert(_moved(json.loads(text), paths), checks.RecordCheck)
+    except (ValueError, RecursionError) as error:
+        raise EngineError(f"a node answered what can't be understood: {error}") from error
+
+
+def _moved(value: Any, paths: Mapping[str, str]) -> Any:
+    """The same with other paths in all texts."""
+    if isinstance(value, str):
+        for old in sorted(paths, key=len, reverse=True):
+            whole = rf"{re.escape(old)}(?![\w.-])"
+            value = re.sub(whole, lambda found, new=paths[old]: new, value)  # type: ignore[misc]
+        return value
+    if isinstance(value, dict):
+        return {key: _moved(each, paths) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_moved(each, paths) for each in value]
+    return value

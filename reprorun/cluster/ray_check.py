@@ -1,0 +1,162 @@
+"""`check` of many records on a Ray cluster: each is checked on some node, with its own engine."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from reprorun import store
+from reprorun.cluster.arriving import receive_directories
+from reprorun.cluster.capacity import Share, fits, refuse_too_large
+from reprorun.cluster.checking import CheckTask, result_of
+from reprorun.cluster.dispatch import Dispatch, Lost, LostOnTheWay
+from reprorun.cluster.messages import Came, error_of
+from reprorun.errors import EngineError, RecordError, ReprorunError
+from reprorun.workflow.check import PLACE, CheckOptions, RecordCheck
+from reprorun.workflow.report import Reporter
+
+MOST_MOVES = 10  # of one record: then it is the record that nodes die of
+
+
+def check_on_ray(
+    records: Sequence[str],
+    options: CheckOptions,
+    cwd: str,
+    reporter: Callable[[str], Reporter],
+    *,
+    address: str | None = None,
+    jobs: int | None = None,
+    verbose: bool = False,
+) -> Iterator[RecordCheck]:
+    """Run records again on a cluster and compare. See `reprorun.workflow.check.check`.
+
+    Args:
+        records: log directories or packs, of this machine.
+        options: how.
+        cwd: the working directory, absolute; re-runs that are kept come back below it.
+        reporter: makes what is told how it goes with one record.
+        address: of the cluster; None: RAY_ADDRESS, or the one of this machine.
+        jobs: the most that are handed out at a time.
+        verbose: let Ray talk on the terminal.
+
+    Yields:
+        What is to be said of each record, as it is known.
+
+    Raises:
+        UsageError: the cluster can't be used.
+        EngineError: there is none, or a node lacks what re-runs need.
+        KeyboardInterrupt: interrupted; nothing is running any more.
+    """
+    named = dict(enumerate(records))
+
+    def placed(number: int, node: str) -> None:
+        reporter(named[number]).step("running", f"on {node}")
+
+    with Dispatch("check", address, placed, jobs, verbose=verbose) as dispatch:
+        dispatch.look([node for node in dispatch.nodes if fits(Share(), node)])
+        yield from _Checks(dispatch, named, options, cwd, reporter).results()
+        if dispatch.interrupted:
+            raise KeyboardInterrupt
+
+
+class _Checks:
+    """The checks that are to be made and those under way."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        named: dict[int, str],
+        options: CheckOptions,
+        cwd: str,
+        reporter: Callable[[str], Reporter],
+    ) -> None:
+        self._dispatch = dispatch
+        self._named = named
+        self._options = options
+        self._cwd = cwd
+        self._reporter = reporter
+        self._todo = deque(named)
+        self._under_way = 0
+        self._moves: Counter[int] = Counter()
+
+    def results(self) -> Iterator[RecordCheck]:
+        """What is said of each, as it comes."""
+        while self._under_way or (self._todo and not self._dispatch.interrupted):
+            yield from self._begin()
+            if self._under_way:
+                yield from self._wait()
+
+    def _begin(self) -> Iterator[RecordCheck]:
+        """Hand out as many as there is room for; what no node could hold is said at once."""
+        while self._todo:
+            record = self._named[self._todo[0]]
+            share = _share(record, self._options)
+            if not self._dispatch.room(share):
+                return
+            number = self._todo.popleft()
+            try:
+                refuse_too_large(share, self._dispatch.nodes)
+            except ReprorunError as error:
+                yield _error(record, error)
+                continue
+            task = CheckTask(
+                session=self._dispatch.session,
+                record=record,
+                source=os.path.abspath(os.path.join(self._cwd, record)),
+                cwd=self._cwd,
+                options=self._options,
+            )
+            self._dispatch.begin(number, share, (), task)
+            self._under_way += 1
+
+    def _wait(self) -> Iterable[RecordCheck]:
+        """What is said of the next; nothing where it has to be checked again."""
+        number, came, pieces = self._dispatch.wait()
+        self._under_way -= 1
+        record = self._named[number]
+        if isinstance(came, Lost):
+            return self._again(number, came.why)
+        try:
+            return self._said(record, came, pieces)
+        except LostOnTheWay as error:
+            return self._again(number, str(error))
+        except ReprorunError as error:
+            return [_error(record, error)]
+
+    def _said(self, record: str, came: Came, pieces: Iterator[bytes]) -> list[RecordCheck]:
+        if came.problem:
+            raise error_of(came.problem)
+        if came.check is None:
+            return []  # interrupted
+        kept = os.path.join(self._cwd, PLACE)
+        moved = receive_directories(pieces, kept) if came.tree else {}
+        places = {os.path.join(kept, name): place for name, place in moved.items()}
+        return [result_of(came.check, places)]
+
+    def _again(self, number: int, why: str) -> list[RecordCheck]:
+        if self._dispatch.interrupted:
+            return []
+        self._moves[number] += 1
+        if self._moves[number] >= MOST_MOVES:
+            error = EngineError(f"lost {MOST_MOVES} times with its node, the last time: {why}")
+            return [_error(self._named[number], error)]
+        self._reporter(self._named[number]).step("moved", why)
+        self._todo.append(number)
+        return []
+
+
+def _error(record: str, error: ReprorunError) -> RecordCheck:
+    return RecordCheck(record=record, verdict="error", error=str(error), exit_code=error.exit_code)
+
+
+def _share(record: str, options: CheckOptions) -> Share:
+    """What a re-run takes of a node: a processor, and as many GPUs as it asks for."""
+    asked = options.changes.gpus
+    if asked is not None:
+        return Share(gpus=asked.count or len(asked.devices))
+    try:
+        request = store.read_record(record).gpus
+    except RecordError:  # a pack, or one of garage's; or none at all, as the node will say
+        return Share()
+    return Share(gpus=max(1, request.count, len(request.devices)) if request else 0)
