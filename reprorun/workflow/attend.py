@@ -138,12 +138,19 @@ def _thread(events: queue.SimpleQueue[Event], work: Callable[[], object]) -> thr
 
 
 _attended: set[queue.SimpleQueue[Event]] = set()  # of the runs that other threads attend
+_interrupts: list[int] = []  # signals that runs which are attended only now have to hear of
 
 
 def interrupt_all(number: int) -> None:
-    """Hand a signal on to the runs that threads other than the main one attend."""
+    """Hand a signal on to the runs that threads other than the main one attend, or are about to."""
+    _interrupts.append(number)
     for events in tuple(_attended):
         events.put(("signal", number))
+
+
+def forget_interrupts() -> None:
+    """Told when all that an interrupt was meant for has ended."""
+    _interrupts.clear()
 
 
 @contextmanager
@@ -151,6 +158,8 @@ def _signals_into(events: queue.SimpleQueue[Event]) -> Iterator[None]:
     """Signals become events. Only the main thread gets them; it passes them on to the others."""
     if threading.current_thread() is not threading.main_thread():
         _attended.add(events)
+        if _interrupts:
+            events.put(("signal", _interrupts[0]))
         try:
             yield
         finally:

@@ -6,11 +6,10 @@ import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Generic, TypeVar
 
-from reprorun.workflow.attend import interrupt_all
+from reprorun.workflow.attend import forget_interrupts, interrupt_all
 
 T = TypeVar("T")
 _GLANCE = 0.5  # seconds; a signal that another thread caught does not end the main thread's wait
@@ -31,77 +30,105 @@ def side_by_side(tasks: Sequence[Callable[[], T]], at_once: int) -> Iterator[tup
 
     Raises:
         KeyboardInterrupt: after an interrupt, when all that was under way has ended.
-        Exception: what a task raised; no other is begun, and those under way have ended.
+        BaseException: what a task raised; no other is begun, and those under way have ended.
     """
-    work = _Work(tasks)
-    with _interrupting(work):
-        work.start(at_once)
-        yield from work.results()
-    if work.interrupted.is_set():
-        raise KeyboardInterrupt
-    if work.failure:
-        raise work.failure
+    todo = iter(enumerate(tasks))
+    failure: BaseException | None = None
+    with Threads[T](at_once) as threads:
+        while True:
+            while threads.room and not (failure or threads.interrupted):
+                number, task = next(todo, (0, None))
+                if task is None:
+                    break
+                threads.begin(number, task)
+            if not threads.running:
+                break
+            number, result = threads.wait()
+            if isinstance(result, Failed):
+                failure = failure or result.error
+            else:
+                yield number, result
+        if threads.interrupted:
+            raise KeyboardInterrupt
+    if failure:
+        raise failure
 
 
-class _Work(Generic[T]):
-    """Threads that take tasks from a list."""
+class Failed:
+    """In the place of a result: the task raised."""
 
-    def __init__(self, tasks: Sequence[Callable[[], T]]) -> None:
-        self.interrupted = threading.Event()
-        self.failure: BaseException | None = None
-        self._todo: queue.SimpleQueue[tuple[int, Callable[[], T]]] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[tuple[int, T] | None] = queue.SimpleQueue()
-        self._workers = 0
-        for entry in enumerate(tasks):
-            self._todo.put(entry)
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
 
-    def start(self, at_once: int) -> None:
-        """Begin."""
-        self._workers = max(1, at_once)
-        for _ in range(self._workers):
-            threading.Thread(target=self._work, daemon=True).start()
 
-    def results(self) -> Iterator[tuple[int, T]]:
-        """What comes of them, until every thread has ended."""
-        while self._workers:
+class Threads(Generic[T]):
+    """Tasks in threads, each in one of its own. While the block lasts, interrupts go to them.
+
+    Args:
+        at_once: how many there may be.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.running = 0
+        self._at_once = max(1, at_once)
+        self._interrupted = threading.Event()
+        self._done: queue.SimpleQueue[tuple[int, T | Failed]] = queue.SimpleQueue()
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Threads[T]:
+        if threading.current_thread() is threading.main_thread():
+            heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._on_signal) for number in heeded}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        forget_interrupts()
+
+    @property
+    def interrupted(self) -> bool:
+        """An interrupt came, or a task says that it was interrupted; begin no other."""
+        return self._interrupted.is_set()
+
+    @property
+    def room(self) -> int:
+        """How many more may be begun."""
+        return self._at_once - self.running
+
+    def begin(self, number: int, task: Callable[[], T]) -> None:
+        """Begin a task.
+
+        Args:
+            number: by which its result is known.
+            task: what to do.
+        """
+        self.running += 1
+        threading.Thread(target=self._do, args=(number, task), daemon=True).start()
+
+    def wait(self) -> tuple[int, T | Failed]:
+        """The number and result of the next task that ends; one has to be under way."""
+        while True:
             try:
-                result = self._done.get(timeout=_GLANCE)
+                ended = self._done.get(timeout=_GLANCE)
             except queue.Empty:
                 continue
-            if result is None:
-                self._workers -= 1
-            else:
-                yield result
+            self.running -= 1
+            return ended
 
-    def _work(self) -> None:
+    def _do(self, number: int, task: Callable[[], T]) -> None:
         try:
-            while not (self.interrupted.is_set() or self.failure):
-                number, task = self._todo.get_nowait()
-                self._done.put((number, task()))
-        except queue.Empty:
-            pass  # all are done, or under way
-        except KeyboardInterrupt:
-            self.interrupted.set()
+            self._done.put((number, task()))
         except BaseException as error:  # noqa: BLE001  raised again by whoever waits
-            self.failure = error
-        finally:
-            self._done.put(None)
+            if isinstance(error, KeyboardInterrupt):  # the task found that it was interrupted
+                self._interrupted.set()
+            self._done.put((number, Failed(error)))
 
-
-@contextmanager
-def _interrupting(work: _Work[T]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        work.interrupted.set()
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._interrupted.set()
         interrupt_all(number)
-
-    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, on_signal) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

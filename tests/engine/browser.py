@@ -14,6 +14,29 @@ import pytest
 CHROMIUM = "REPRORUN_TEST_CHROMIUM"
 _PHONE, _DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 800}
 
+CONTRAST = """() => {
+  const parts = color => color.match(/[\\d.]+/g).map(Number);
+  const light = color => parts(color).slice(0, 3).map(c => c / 255)
+    .map(c => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
+  const back = element => {
+    for (; element; element = element.parentElement) {
+      const color = getComputedStyle(element).backgroundColor;
+      if (parts(color)[3] !== 0) return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    if (element.closest("svg") || !element.innerText) continue;
+    const [a, b] = [light(getComputedStyle(element).color), light(back(element))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5) found.push([element.outerHTML.slice(0, 80), ratio]);
+  }
+  return found;
+}"""
+"""Text that can hardly be read on what is behind it: the element, and the contrast."""
+
 
 class Seen:
     """A page that is open, and what went on in it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -22,26 +23,81 @@ import pytest
 PATIENCE = 60  # seconds until it answers, or has ended
 
 
+class Daemon:
+    """An engine that can be killed and started again; what it holds stays. Only root can start one.
+
+    Args:
+        place: directory of its own.
+    """
+
+    def __init__(self, place: Path) -> None:
+        if os.getuid() != 0 or not all(shutil.which(name) for name in ("dockerd", "unshare")):
+            pytest.fail("this test starts a second dockerd: it needs root, dockerd and unshare")
+        self.address = f"unix://{place}/docker.sock"
+        self._place = place
+        self._process: subprocess.Popen[bytes] | None = None
+        (place / "daemon.json").write_text("{}")  # not the settings of the one that is there
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = _command(self._place, self.address)
+        with (self._place / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True
+            )
+        _wait(self._process, self._place)
+
+    def stop(self) -> None:
+        """End it as a shutdown does: its containers are stopped."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """End it, its containerd and its containers, as a machine that loses power does."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+        for process in _processes_of(self._place):
+            os.kill(process, signal.SIGKILL)
+        for name in ("pid", "docker.sock", "exec/containerd/containerd.pid"):
+            (self._place / name).unlink(missing_ok=True)
+
+
+def _processes_of(place: Path) -> Iterator[int]:
+    """Those that name its directory: the shims of its containers."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found = os.fsencode(place) in path.read_bytes()
+        except OSError:
+            continue  # it has ended
+        if found and int(path.parent.name) != os.getpid():
+            yield int(path.parent.name)
+
+
 @contextmanager
 def own_daemon() -> Iterator[str]:
-    """An engine that is empty; yields its address for DOCKER_HOST. Only root can start one."""
-    if os.getuid() != 0 or not all(shutil.which(name) for name in ("dockerd", "unshare")):
-        pytest.fail("this test starts a second dockerd: it needs root, dockerd and unshare")
+    """An engine that is empty; yields its address for DOCKER_HOST."""
+    with daemon() as made:
+        yield made.address
+
+
+@contextmanager
+def daemon() -> Iterator[Daemon]:
+    """The same, to be killed and started again."""
     place = Path(tempfile.mkdtemp(prefix="reprorun-engine-"))  # short: sockets' paths are limited
-    address = f"unix://{place}/docker.sock"
-    (place / "daemon.json").write_text("{}")  # not the settings of the one that is there
-    with (place / "log").open("wb") as log:
-        process = subprocess.Popen(_command(place, address), stdout=log, stderr=log)
+    made = Daemon(place)
     try:
-        _wait(process, place)
-        yield address
+        made.start()
+        yield made
     finally:
-        process.terminate()
-        try:
-            process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        made.stop()
         shutil.rmtree(place)  # what was mounted in it was so in the daemon's namespace alone
 
 

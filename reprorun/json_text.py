@@ -1,0 +1,69 @@
+"""JSON as people type it: values out of text, and the one text that stands for a value."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from reprorun.errors import UsageError
+
+_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as JSON spells it
+
+
+def read_value(text: str, where: str) -> Any:
+    """A JSON value; text that is no JSON is taken as it stands.
+
+    Args:
+        text: what the user typed.
+        where: what to call it in errors, such as `-P lr=0.1`.
+
+    Raises:
+        UsageError: it looks like JSON and is none, or is one of Python's words where JSON has its
+            own.
+    """
+    if text in _PYTHON_WORDS:
+        raise UsageError(
+            f"{where}: values are JSON; write {_PYTHON_WORDS[text]}, or '\"{text}\"' for the text."
+        )
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        if text.startswith(("[", "{", '"')):
+            raise UsageError(f"{where}: this looks like JSON, but is none.") from None
+        return text
+    except (ValueError, RecursionError):  # thousands of digits, or of brackets
+        raise _too_much(where) from None
+    refuse_nan(value, where)
+    return value
+
+
+def refuse_nan(value: Any, where: str) -> None:
+    """Raise UsageError for a number that JSON does not have."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise UsageError(f"{where}: JSON has no NaN and no infinity.") from None
+    except RecursionError:
+        raise _too_much(where) from None
+
+
+def _too_much(where: str) -> UsageError:
+    return UsageError(f"{where[:63]}...: that is too much of a value.")
+
+
+def refuse_odd_text(value: Any, where: str) -> None:
+    """Raise UsageError for text that could not be handed to a program as an argument."""
+    text = json.dumps(value, ensure_ascii=False)
+    if _NUL.search(text):
+        raise UsageError(f"{where}: a text with a NUL character in it can't be handed over.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{where}: a text in it is not UTF-8, so it can't be kept.") from None
+
+
+def canonical(value: Any) -> str:
+    """The text of a JSON value that is the same for equal values alone: 1, 1.0 and "1" differ."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

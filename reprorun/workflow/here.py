@@ -1,0 +1,128 @@
+"""The runner of this machine: runs side by side on its engine, as many as its resources allow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import TracebackType
+
+from msgspec.structs import replace
+
+from reprorun.engine import Engine
+from reprorun.errors import EngineError, EngineUnavailable, ReprorunError
+from reprorun.sweeps.values import Slot
+from reprorun.workflow.gather import Connect
+from reprorun.workflow.prepared import Attempt, Prepared, run_prepared
+from reprorun.workflow.report import Reporter
+from reprorun.workflow.runner import Ended, Job
+from reprorun.workflow.side_by_side import Failed, Threads
+
+PATIENCE = 60.0  # seconds that an engine may be away, as when it is restarted
+_PAUSE = 1.0  # seconds between two tries
+
+
+class HereRunner:
+    """Runs of one launch on the engine of this machine. See `Runner`.
+
+    Args:
+        launch: what is run.
+        slots: one for each run at a time.
+        connect: reaches the engine; each slot has a connection of its own.
+        reporter: makes what is told how one run goes, by the run's log directory.
+    """
+
+    def __init__(
+        self,
+        launch: Prepared,
+        slots: Sequence[Slot],
+        connect: Connect,
+        reporter: Callable[[str], Reporter],
+    ) -> None:
+        self._launch = launch
+        self._connect = connect
+        self._reporter = reporter
+        self._free = list(reversed(slots))
+        self._engines: dict[int, Engine] = {}
+        self._jobs: dict[int, tuple[Job, Slot]] = {}
+        self._threads = Threads[Attempt](len(slots))
+
+    def __enter__(self) -> HereRunner:
+        self._threads.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._threads.__exit__(kind, error, traceback)
+        for engine in self._engines.values():
+            engine.close()
+
+    @property
+    def interrupted(self) -> bool:
+        return self._threads.interrupted
+
+    @property
+    def room(self) -> int:
+        return len(self._free)
+
+    def begin(self, job: Job) -> None:
+        slot = self._free.pop()
+        self._jobs[job.number] = job, slot
+        self._threads.begin(job.number, partial(self._run, job, slot))
+
+    def wait(self) -> Ended:
+        number, result = self._threads.wait()
+        job, slot = self._jobs.pop(number)
+        self._free.append(slot)
+        if not isinstance(result, Failed):
+            return Ended(
+                job=job,
+                record=result.record,
+                log_dir=result.log_dir,
+                exit_code=result.exit_code,
+                error=result.error,
+                refusal=result.refusal,
+            )
+        if isinstance(result.error, ReprorunError):
+            return Ended(job=job, exit_code=result.error.exit_code, error=result.error)
+        raise result.error
+
+    # ------------------------------------------------------------ in a thread of the run's own
+
+    def _run(self, job: Job, slot: Slot) -> Attempt:
+        spec = replace(job.spec, gpu_devices=slot.devices)
+        report = self._reporter(job.spec.log_dir or "")
+        attempt = run_prepared(self._launch, spec, self._engine(slot), report)
+        if isinstance(attempt.error, EngineUnavailable):
+            self._engines.pop(slot.number).close()
+            self._clear(attempt.record.id, slot)
+        return attempt
+
+    def _engine(self, slot: Slot) -> Engine:
+        """The connection of a slot; an engine that is being restarted is waited for."""
+        if slot.number not in self._engines:
+            self._engines[slot.number] = self._reach()
+        return self._engines[slot.number]
+
+    def _reach(self) -> Engine:
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._connect()
+            except EngineUnavailable:
+                if time.monotonic() > end or self.interrupted:
+                    raise
+                time.sleep(_PAUSE)
+
+    def _clear(self, run_id: str, slot: Slot) -> None:
+        """The container of a run that was lost sight of must not go on beside the next attempt."""
+        try:
+            engine = self._engine(slot)
+            for container in engine.labelled_containers(f"reprorun.run={run_id}"):
+                engine.remove(container.id)
+        except EngineError:
+            return  # still away: the next run in this slot will say so
