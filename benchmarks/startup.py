@@ -1,8 +1,7 @@
-"""What reprorun costs on top of what it calls: `exec` against bare `docker run`, `rerun` against
-`exec`, `--help` against bare Python. The commands of a pair run in turn, so that a machine's ups
-and downs hit both.
+"""What reprorun costs on top of what it calls: `exec` of a trivial script against bare `docker
+run`, in wall and in processor time, `rerun` against `exec`, `--help` against bare Python.
 
-    python benchmarks/startup.py [PAIRS]
+    python benchmarks/startup.py [PAIRS] [--quick]
 
 needs a running engine and a base image (REPRORUN_BASE_IMAGE, or the default one). It runs the
 `reprorun` of the Python that runs it. Exit code 1 when a target is missed.
@@ -11,78 +10,84 @@ needs a running engine and a base image (REPRORUN_BASE_IMAGE, or the default one
 from __future__ import annotations
 
 import json
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 
-PAIRS = 10
-REPRORUN = os.path.join(os.path.dirname(sys.executable), "reprorun")
-GIT = ("git", "-c", "user.name=Benchmark", "-c", "user.email=benchmark@example.invalid")
+from measuring import (
+    PYTHON,
+    REPRORUN,
+    Effort,
+    Figure,
+    Ran,
+    Row,
+    Target,
+    alone,
+    compared,
+    in_turn,
+    run,
+    trivial_project,
+)
+
+RECORD = "data/local/experiment/trivial"
 
 
-def main() -> int:
-    """Measure, print, and say whether the targets are reached."""
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
+def measure(effort: Effort) -> Iterator[Figure]:
+    """The figures."""
     with tempfile.TemporaryDirectory() as project:
-        bare = prepare(project)
-        reached = [
-            compare("exec of a trivial script", exec_command(), bare, pairs, 1.5, project),
-            compare("rerun of its record", rerun_command(), exec_command(), pairs, 1.3, project),
-            compare("--help", [REPRORUN, "--help"], [sys.executable, "-c", "pass"], pairs, 4.0),
-        ]
-    return 0 if all(reached) else 1
+        trivial_project(project)
+        image = first_run(project)
+        yield from against_docker(image, project, effort)
+        yield compared(
+            "`rerun` of a record",
+            "`exec` of its script",
+            lambda: run(REPRORUN, "rerun", RECORD, cwd=project).seconds,
+            lambda: run(REPRORUN, "exec", "trivial.py", cwd=project).seconds,
+            effort,
+            Target(at_most=1.3),
+        )
+        yield compared(
+            "`reprorun --help`",
+            "bare Python",
+            lambda: run(REPRORUN, "--help").seconds,
+            lambda: run(PYTHON, "-c", "pass").seconds,
+            effort,
+            Target(at_most=4),
+        )
 
 
-def exec_command() -> list[str]:
-    """The run that is measured; what it prints stays, as with `docker run`."""
-    return [REPRORUN, "exec", "trivial.py"]
+def against_docker(image: str, project: str, effort: Effort) -> Iterator[Row]:
+    """Wall and processor time of the same runs."""
+    runs: dict[str, list[Ran]] = {"ours": [], "theirs": []}
+
+    def ours() -> float:
+        runs["ours"].append(run(REPRORUN, "exec", "trivial.py", cwd=project))
+        return runs["ours"][-1].seconds
+
+    def theirs() -> float:
+        runs["theirs"].append(run("docker", "run", "--rm", image, "python", "trivial.py"))
+        return runs["theirs"][-1].seconds
+
+    mine, others = in_turn(ours, theirs, effort.pairs)
+    what = "`exec` of a trivial script, nothing changed"
+    yield Row(what=what, against="`docker run --rm`", ours=mine, theirs=others,
+              target=Target(at_most=1))  # fmt: skip
+    yield Row(
+        what="processor time of the client",
+        unit="s of CPU",
+        ours=tuple(ran.cpu for ran in runs["ours"][1:]),
+        target=Target(at_most=0.25),
+    )
 
 
-def rerun_command() -> list[str]:
-    """The record of the first run, once more."""
-    return [REPRORUN, "rerun", "data/local/experiment/trivial"]
-
-
-def prepare(project: str) -> list[str]:
-    """Make a repository with a trivial script, run it once, and return the bare `docker run`."""
-    with open(os.path.join(project, "trivial.py"), "w") as file:
-        file.write("print('hello')\n")
-    for command in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "trivial")):
-        subprocess.run([*GIT, *command], cwd=project, check=True)
+def first_run(project: str) -> str:
+    """Run it once, and return the image of its runs."""
     done = subprocess.run(
-        [*exec_command()[:2], "--json", "trivial.py"], cwd=project, check=True, capture_output=True
+        [REPRORUN, "exec", "--json", "trivial.py"], cwd=project, check=True, capture_output=True
     )
-    image = json.loads(done.stdout)["image"]
-    return ["docker", "run", "--rm", image, "python", "trivial.py"]
-
-
-def compare(
-    what: str, ours: list[str], bare: list[str], pairs: int, target: float, cwd: str | None = None
-) -> bool:
-    """Time two commands in turn; print medians and the median of the pairs' ratios."""
-    times = [(seconds(ours, cwd), seconds(bare, cwd)) for _ in range(pairs + 1)][1:]
-    ratios = sorted(a / b for a, b in times)
-    ratio = statistics.median(ratios)
-    print(f"{what}, {pairs} pairs")
-    for command, column in ((ours, 0), (bare, 1)):
-        median = statistics.median(pair[column] for pair in times)
-        print(f"  {median * 1000:7.0f} ms  {' '.join(os.path.basename(w) for w in command[:4])}")
-    verdict = "reached" if ratio <= target else "MISSED"
-    print(f"  ratio {ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}); {target} is {verdict}")
-    return ratio <= target
-
-
-def seconds(command: list[str], cwd: str | None) -> float:
-    """The wall time of a command that succeeds."""
-    began = time.perf_counter()
-    subprocess.run(
-        command, cwd=cwd, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    return time.perf_counter() - began
+    return str(json.loads(done.stdout)["image"])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(alone(measure, __doc__))

@@ -11,6 +11,7 @@ __all__ = [
     "ExperimentTemplate",
     "ExperimentContext",
     "run_experiment",
+    "sweep",
     "to_local_command",
     "get_metadata",
     "make_launcher_archive",
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         get_metadata,
         make_launcher_archive,
         run_experiment,
+        sweep,
         to_local_command,
         wrap_experiment,
     )

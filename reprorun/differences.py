@@ -46,11 +46,16 @@ def _asked(original: Record, now: Record) -> Iterator[Pair]:
     if original.engine is None:  # garage's records say nothing of these
         return
     yield from _entries("variables", original.environment, now.environment)
+    yield from _entries("secrets", _given(original.secrets), _given(now.secrets))
     yield from _entries("inputs", _inputs(original), _inputs(now))
 
 
 def _inputs(record: Record) -> dict[str, str]:
     return {entry.target: f"sha256 {entry.sha256[:12]}" for entry in record.inputs}
+
+
+def _given(names: Collection[str]) -> dict[str, str]:
+    return dict.fromkeys(names, "given")
 
 
 def _json(values: Mapping[str, Any]) -> dict[str, str]:

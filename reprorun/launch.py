@@ -13,12 +13,12 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any, Callable, Dict, NamedTuple
+from typing import Any, Callable, Dict, NamedTuple, cast
 
 from reprorun.experiment.command import bare_command, to_local_command, user_variables
 from reprorun.experiment.guest import current_guest
 
-ENGINES = ("docker", "local")
+ENGINES = ("docker", "podman", "local")
 LARGEST_ARGUMENT = 32 * 1024  # bytes; the whole command is one argument, and Linux allows 128 KiB
 TIMESTAMP = time.strftime("%Y_%m_%d_%H_%M_%S")
 _count = itertools.count(1)
@@ -52,9 +52,11 @@ def run_experiment(
     variant: Json | None = None,
     force_cpu: bool = False,
     pre_commands: str | None = None,
+    *,
+    parallel: int = 1,
     **kwargs: Any,
 ) -> None:
-    """Pickle a function and run it in a container, or several one after the other.
+    """Pickle a function and run it in a container, or several one after the other or some at once.
 
     The function is called as `method_call(snapshot_config, variant, resume_from_dir,
     resume_from_epoch)`. The base image and limits are those of `REPRORUN_*` and of
@@ -74,6 +76,8 @@ def run_experiment(
         variant: Parameters, passed on to the function and kept in `variant.json`.
         force_cpu: Use the CPU runtime and hide the GPUs.
         pre_commands: Printed, not executed, as in garage.
+        parallel: How many of `batch_tasks` are run at once, on one image; then one that fails does
+            not stop the others, and what they print is in their records only.
         **kwargs: Options of the script, such as `seed=1` or `snapshot_mode="all"`, and
             `engine="local"` (or `REPRORUN_ENGINE=local`) to run it as a plain subprocess.
 
@@ -85,6 +89,8 @@ def run_experiment(
     Source: garage's `run_experiment` (2020.06), with the container in place of the subprocess.
     """
     engine = _engine(kwargs.pop("engine", None))
+    if not isinstance(parallel, int) or parallel < 1:
+        raise ValueError("parallel={!r}: how many tasks run at once, 1 or more".format(parallel))
     common = dict(
         kwargs,
         pre_commands=pre_commands,
@@ -98,6 +104,9 @@ def run_experiment(
         raise ValueError("several tasks can't share one exp_name or log_dir; give each its own")
     options = [{**common, **task} for task in given]
     tasks = [_task(o, exp_prefix, python_command, script, force_cpu) for o in options]
+    if parallel > 1 and len(tasks) > 1 and engine != "local" and not current_guest():
+        _launch_side_by_side(tasks, parallel, engine, dry)
+        return
     for task in tasks:
         print(task.shown, flush=True)
         if not dry:
@@ -123,8 +132,8 @@ def _given(method_call: Any, batch_tasks: list[Any] | None) -> list[Json]:
 
 
 def _engine(named: str | None) -> str:
-    engine = named or os.environ.get("REPRORUN_ENGINE") or "docker"
-    if engine not in ENGINES:
+    engine = named or os.environ.get("REPRORUN_ENGINE") or ""
+    if engine and engine not in ENGINES:
         raise ValueError("engine {!r} is none of {}".format(engine, ", ".join(ENGINES)))
     return engine
 
@@ -173,7 +182,7 @@ def _launch(task: Task, engine: str) -> None:
     elif engine == "local":
         code = _run_locally(task)
     else:
-        code = _run_in_container(task)
+        code = _run_in_container(task, engine)
     if code != 0:
         raise subprocess.CalledProcessError(code, task.command)
 
@@ -214,19 +223,50 @@ def _launcher() -> str:
     return os.path.abspath(path)
 
 
-def _run_in_container(task: Task) -> int:
-    from reprorun.cli.report import make_reporter
+def _connect(engine: str) -> Callable[[], Any]:
+    """What reaches the engine; of an empty name, whatever answers where docker's client looks."""
+    from functools import partial
+
     from reprorun.engine import connect
+
+    return partial(connect, cast(Any, engine)) if engine else connect
+
+
+def _run_in_container(task: Task, engine: str) -> int:
+    from reprorun.cli.report import make_reporter
     from reprorun.workflow.exec import execute
 
     report = make_reporter(quiet=False, verbose=False, json=False)
     try:
-        finished = execute(_spec(task), connect, report)
+        finished = execute(_spec(task), _connect(engine), report)
         report.step(finished.record.status, finished.record.reason or "")
         report.step("record", finished.log_dir)
     finally:
         report.close()
     return finished.exit_code
+
+
+def _launch_side_by_side(tasks: list[Task], parallel: int, engine: str, dry: bool) -> None:
+    for task in tasks:
+        print(task.shown, flush=True)
+    if dry:
+        return
+    from reprorun.cli.shown import Shown
+    from reprorun.workflow.batch import run_batch
+
+    shown = Shown(quiet=False, verbose=False)
+    try:
+        specs = [_spec(task) for task in tasks]
+        connect = _connect(engine)
+        ended = run_batch(specs, parallel, connect, shown.begin, shown.of, shown.report)
+    finally:
+        shown.close()
+    failed = [each for each in ended if each.exit_code]
+    if failed:
+        first = failed[0]
+        if first.error:
+            raise first.error
+        raise subprocess.CalledProcessError(first.exit_code, tasks[first.job.number].command)
 
 
 def _run_locally(task: Task) -> int:

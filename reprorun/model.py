@@ -21,11 +21,17 @@ WORKSPACE = "/workspace"
 LOG_DIR = "/log"
 """Where the log directory is mounted in the container."""
 
+HOSTS_FILE = ".reprorun-hosts.tmp"
+"""In the log directory while a run lasts: the container's /etc/hosts; see `ContainerSpec.hosts`."""
+
 PREFIX = "/opt/reprorun"
 """The virtual environment in the container."""
 
 SHIMS = f"{PREFIX}/shims"
 """Stand-ins for other packages and programs in the container, used by who asks for them."""
+
+SECRETS = "/run/secrets"
+"""Where files are mounted that no record keeps."""
 
 HOME = "/home/reprorun"
 """The home directory in the container."""
@@ -53,6 +59,9 @@ DIGEST_LABEL = "reprorun.digest"
 
 KIND_LABEL = "reprorun.kind"
 """Label of our images: environment, run, system, dockerfile."""
+
+RUN_LABEL = "reprorun.run"
+"""Label of our containers: the id of the record, or of whatever else they belong to."""
 
 REVISION_LABEL = "org.opencontainers.image.revision"
 """Label of the run's image: the commit."""
@@ -87,6 +96,13 @@ class Gpus(Value, frozen=True, kw_only=True):
     devices: tuple[str, ...] = ()
 
 
+class Secret(Value, frozen=True, kw_only=True):
+    """A file that a run may read at /run/secrets, of which a record keeps the name alone."""
+
+    id: str
+    source: str  # on the host
+
+
 class Variation(Value, frozen=True, kw_only=True):
     """One circumstance of a run, changed on purpose. The same one changes it the same way again."""
 
@@ -109,6 +125,8 @@ class RunSpec(Value, frozen=True, kw_only=True):
     payloads: dict[str, bytes] = {}  # files to put into the log directory for the command
     params: dict[str, Any] = {}
     env: dict[str, str] = {}
+    passed: tuple[str, ...] = ()  # variables of `env` whose values are not to be recorded
+    secrets: tuple[Secret, ...] = ()
     inputs: tuple[str, ...] = ()
     base_image: str | None = None
     dockerfile: str | None = None  # --file: builds the base image
@@ -116,6 +134,7 @@ class RunSpec(Value, frozen=True, kw_only=True):
     python: str | None = None  # X.Y
     as_of: str | None = None  # ISO date, or "commit"
     gpus: Gpus = Gpus()
+    gpu_devices: tuple[str, ...] = ()  # the very ones, where a number of them is asked for
     network: Network = "none"
     limits: Limits = Limits()
     without: tuple[str, ...] = ()  # packages that something else stands in for
@@ -134,6 +153,8 @@ class Changes(Value, frozen=True, kw_only=True):
     repo: str | None = None  # take the code from the commit
     params: dict[str, Any] = {}
     env: dict[str, str] = {}
+    passed: tuple[str, ...] = ()  # variables of `env` whose values are not to be recorded
+    secrets: tuple[Secret, ...] = ()
     inputs: tuple[str, ...] = ()  # more of them
     input_roots: tuple[str, ...] = ()
     name: str | None = None
@@ -163,6 +184,7 @@ class Changes(Value, frozen=True, kw_only=True):
             "command": self.args is not None or self.function,
             "parameters": self.params,
             "variables": self.env or self.shim,
+            "secrets": self.secrets,
             "inputs": self.inputs,
             **dict.fromkeys(of_image, self.base_image or self.python),
             "network": self.network,
@@ -353,7 +375,7 @@ class Lock(Value, frozen=True, kw_only=True):
 class EngineInfo(Value, frozen=True, kw_only=True):
     """Which engine it is and what it offers."""
 
-    name: str  # docker, fake
+    name: str  # docker, podman, fake
     version: str
     api_version: str
     machine: str = ""
@@ -362,6 +384,12 @@ class EngineInfo(Value, frozen=True, kw_only=True):
     rootless: bool = False
     os: str = ""
     takes_layers: bool = True  # an image can be handed over layer by layer, without a build
+    cpus: int = 0  # processors of its machine
+    memory: int = 0  # bytes of its machine
+    address: str = ""  # where it was reached
+    named_by: str = ""  # what named that place, for people
+    remote: bool = False  # it may be another machine's
+    lacks: tuple[str, ...] = ()  # abilities of `engine.abilities`
 
 
 class Image(Value, frozen=True, kw_only=True):
@@ -429,6 +457,7 @@ class ContainerSpec(Value, frozen=True, kw_only=True):
     command: tuple[str, ...]
     name: str
     env: dict[str, str] = {}
+    passed: tuple[str, ...] = ()  # variables of `env` whose values are shown to nobody
     mounts: tuple[Mount, ...] = ()
     user: str = ""  # uid:gid
     groups: tuple[str, ...] = ()  # that the user is in beside
@@ -436,6 +465,7 @@ class ContainerSpec(Value, frozen=True, kw_only=True):
     cpuset: str = ""  # processors by number, such as "0" or "0-3"; empty: all
     workdir: str = WORKSPACE
     network: Network = "none"
+    hosts: str = ""  # file of host names, for engines that write none where there is no network
     limits: Limits = Limits()
     gpus: GpuRequest | None = None
     labels: dict[str, str] = {}
@@ -482,6 +512,8 @@ class ContainerState(Value, frozen=True, kw_only=True):
     exit_code: int | None = None
     oom_killed: bool = False
     error: str = ""
+    started: str | None = None  # UTC time; None: never
+    ended: str | None = None
 
 
 class ListedContainer(Value, frozen=True, kw_only=True):
@@ -572,7 +604,8 @@ class Record(Value, frozen=True, kw_only=True):
     cwd: str = "."  # relative to the repository's root
     command: tuple[str, ...] = ()  # what ran in the container
     params: dict[str, Any] = {}  # given with -P
-    environment: dict[str, str] = {}  # variables given with -e; secret-looking values redacted
+    environment: dict[str, str] = {}  # variables given with -e; what may be secret is redacted
+    secrets: tuple[str, ...] = ()  # names of files that the run could read, and nobody kept
     githash: str | None = None
     dirty: bool = False
     launcher: str = ""

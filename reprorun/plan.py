@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from collections.abc import Collection
 from typing import Any
 
 from reprorun.errors import UsageError
@@ -12,7 +13,10 @@ from reprorun.experiment.guest import VARIABLE as GUEST_VARIABLE
 from reprorun.files import digest_of
 from reprorun.model import (
     HOSTNAME,
+    HOSTS_FILE,
     LOG_DIR,
+    RUN_LABEL,
+    SECRETS,
     WORKSPACE,
     BaseImage,
     Code,
@@ -30,6 +34,7 @@ from reprorun.model import (
 
 ENVIRONMENT_REPOSITORY = "reprorun/environment"
 RUN_REPOSITORY = "reprorun/run"
+BUILD_REPOSITORY = "reprorun/build"
 TAG_LENGTH = 24  # hex digits of a digest in a tag
 REDACTED = "<redacted>"
 
@@ -102,22 +107,25 @@ def plan_environment(
 
 
 def _container(spec: RunSpec, facts: Facts, image: str) -> ContainerSpec:
-    gpus = choose_gpus(spec.gpus, facts.engine)
+    gpus = choose_gpus(spec.gpus, facts.engine, spec.gpu_devices)
     log_mount = Mount(source=facts.log_dir, target=LOG_DIR, read_only=False)
     inputs = tuple(Mount(source=i.path, target=i.target) for i in facts.inputs)
+    secrets = tuple(Mount(source=s.source, target=f"{SECRETS}/{s.id}") for s in spec.secrets)
     return ContainerSpec(
         image=image,
         command=container_command(spec, facts.code),
         name=f"reprorun-{facts.run_id}",
         env={**_gpu_variables(spec.gpus, gpus), **spec.env, GUEST_VARIABLE: _guest(spec, facts)},
-        mounts=(log_mount, *inputs),
+        passed=spec.passed,
+        mounts=(log_mount, *inputs, *secrets),
         user=f"{facts.uid}:{facts.gid}",
         hostname="" if spec.network == "host" else HOSTNAME,
         workdir=_join(WORKSPACE, facts.code.workdir),
         network=spec.network,
+        hosts=posixpath.join(facts.log_dir, HOSTS_FILE),
         limits=spec.limits,
         gpus=gpus,
-        labels={"reprorun": facts.version, "reprorun.run": facts.run_id},
+        labels={"reprorun": facts.version, RUN_LABEL: facts.run_id},
     )
 
 
@@ -163,11 +171,14 @@ def _guest(spec: RunSpec, facts: Facts) -> str:
     return json.dumps(guest)
 
 
-def choose_gpus(asked: Gpus, engine: EngineInfo) -> GpuRequest | None:
+def choose_gpus(
+    asked: Gpus, engine: EngineInfo, assigned: tuple[str, ...] = ()
+) -> GpuRequest | None:
     """How the engine is asked for GPUs; None means the CPU runtime.
 
     `auto` takes the engine's GPU runtime where it has one. What was asked for by name or number is
-    requested in any case: an engine that has none refuses, and the run does not start.
+    requested in any case: an engine that has none refuses, and the run does not start. A number of
+    GPUs may have been assigned to the run already.
     """
     if asked.kind == "none":
         return None
@@ -175,6 +186,8 @@ def choose_gpus(asked: Gpus, engine: EngineInfo) -> GpuRequest | None:
         return GpuRequest(runtime="nvidia", count=-1) if "nvidia" in engine.runtimes else None
     if asked.kind == "device":
         return GpuRequest(devices=asked.devices)
+    if assigned:
+        return GpuRequest(devices=assigned)
     return GpuRequest(count=-1 if asked.kind == "all" else asked.count)
 
 
@@ -205,9 +218,17 @@ def _parents(path: str) -> set[str]:
     return {"/".join(parts[:n]) for n in range(1, len(parts))}
 
 
-def redact(env: dict[str, str]) -> dict[str, str]:
-    """The variables as the record keeps them: values of secret-looking names left out."""
-    return {name: REDACTED if _is_secret(name, value) else value for name, value in env.items()}
+def redact(env: dict[str, str], passed: Collection[str] = ()) -> dict[str, str]:
+    """The variables as a record keeps them and as they are shown.
+
+    Args:
+        env: all of them.
+        passed: names whose values are not to be kept; neither are those that look secret.
+    """
+    return {
+        name: REDACTED if name in passed or _is_secret(name, value) else value
+        for name, value in env.items()
+    }
 
 
 def _is_secret(name: str, value: str) -> bool:

@@ -28,6 +28,7 @@ ENVIRONMENT_TEMPLATE = "environment.Dockerfile.j2"
 SYSTEM_TEMPLATE = "system.Dockerfile.j2"
 RUN_TEMPLATE = "run.Dockerfile.j2"
 REPORT_TEMPLATE = "report.html.j2"
+SWEEP_TEMPLATE = "sweep.html.j2"
 REPORT_STYLE = "report.css"
 STAGE = "environment"
 
@@ -125,7 +126,17 @@ def _comment(text: str) -> str:
 
 
 def report_page(**values: Any) -> str:
-    """The page of a check; all values are escaped. Its policy lets in nothing but its own style."""
+    """The page of a check."""
+    return _page(REPORT_TEMPLATE, **values)
+
+
+def sweep_page(**values: Any) -> str:
+    """The page of a sweep."""
+    return _page(SWEEP_TEMPLATE, **values)
+
+
+def _page(template: str, **values: Any) -> str:
+    """A page; all values are escaped. Its policy lets in nothing but its own style."""
     import base64
     from hashlib import sha256
 
@@ -138,8 +149,8 @@ def report_page(**values: Any) -> str:
         f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    template = _templates(escaping=True).get_template(REPORT_TEMPLATE)
-    return template.render(style=markupsafe.Markup(style), policy=policy, **values)
+    found = _templates(escaping=True).get_template(template)
+    return found.render(style=markupsafe.Markup(style), policy=policy, **values)
 
 
 def _render(name: str, **values: Any) -> str:

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, Literal, cast, get_args
 
 from reprorun.errors import UsageError
 from reprorun.model import Gpus, Limits, Network, Numerics
@@ -32,6 +32,8 @@ NAMES: Final = (
     "numerics",
 )
 CHECK: Final = "check"  # the table of what `compare` and `check` go by; no setting of a run
+ENGINE: Final = "engine"  # where a run is made; no setting of the run itself
+EngineName = Literal["docker", "podman", "local"]
 _SIZES: Final = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _TIMES: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -78,6 +80,23 @@ def of_flags(given: Mapping[str, str | None]) -> dict[str, Any]:
     }
     limits = {field: values.pop(name) for name, field in _LIMITS.items() if name in values}
     return {**{_field(name): value for name, value in values.items()}, "limits": limits}
+
+
+def engine_of(flag: str | None, directory: str) -> tuple[EngineName | None, str]:
+    """Which engine is meant, None where nothing names one, and what says so.
+
+    Args:
+        flag: what the command line says, if anything.
+        directory: where the search for a pyproject.toml starts.
+
+    Raises:
+        UsageError: there is no such engine.
+    """
+    project, path = _project_settings(directory)
+    found = _first(ENGINE, {ENGINE: flag}, project, path)
+    if found is None:
+        return None, ""
+    return cast(EngineName, _parse(ENGINE, *found)), found[1]
 
 
 def check_table(directory: str) -> tuple[Any, str]:
@@ -169,7 +188,7 @@ def _table(content: dict[str, Any], path: str) -> dict[str, Any] | None:
 
 
 def _refuse_unknown(table: Mapping[str, Any], path: str) -> None:
-    unknown = sorted(set(table) - {*NAMES, CHECK})
+    unknown = sorted(set(table) - {*NAMES, CHECK, ENGINE})
     if unknown:
         raise UsageError(
             f"{path}: [tool.reprorun] has no setting {unknown[0]!r}. It knows {', '.join(NAMES)}."
@@ -205,6 +224,12 @@ def _network(text: str) -> Network:
     if text not in get_args(Network):
         raise ValueError("is none of none, bridge, host")
     return cast(Network, text)
+
+
+def _engine(text: str) -> EngineName:
+    if text not in get_args(EngineName):
+        raise ValueError("is none of docker, podman, local")
+    return cast(EngineName, text)
 
 
 def _numerics(text: str) -> Numerics:
@@ -264,4 +289,5 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "shm-size": parse_size,
     "timeout": _seconds,
     "numerics": _numerics,
+    ENGINE: _engine,
 }

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tarfile
 from collections.abc import Iterator
 from typing import IO, Any
@@ -161,7 +162,8 @@ def find_records(directory: str) -> Iterator[str]:
         if RUN_FILE in names:
             below.clear()
             yield path
-        below.sort()
+        # what is on its way from another machine is none yet
+        below[:] = sorted(name for name in below if not files.is_unfinished(name))
 
 
 def json_schema() -> str:
@@ -199,6 +201,8 @@ def _walk(log_dir: str) -> Iterator[str]:
         links = [name for name in below if os.path.islink(os.path.join(path, name))]
         for name in set(below).difference(links):
             _make_readable(os.path.join(path, name), os.R_OK | os.X_OK, 0o700)
+        for name in names:
+            _drop_setuid(os.path.join(path, name))
         for name in sorted([*names, *links]):
             if not files.is_unfinished(name):
                 yield os.path.join(path, name)
@@ -207,6 +211,14 @@ def _walk(log_dir: str) -> Iterator[str]:
 def _same_file(path: str, archive: str) -> bool:
     named_alike = os.path.basename(path) == ARCHIVE_FILE
     return named_alike and os.path.exists(archive) and os.path.samefile(path, archive)
+
+
+def _drop_setuid(path: str) -> None:
+    """What is setuid in a log directory would be the caller for everybody on this machine."""
+    found = os.lstat(path)
+    may_be = stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid()
+    if may_be and found.st_mode & (stat.S_ISUID | stat.S_ISGID):
+        os.chmod(path, stat.S_IMODE(found.st_mode) & 0o777)
 
 
 def _make_readable(path: str, needed: int, mode: int) -> None:

@@ -1,4 +1,4 @@
-"""Engines for tests: the fake, or the real Docker Engine with everything removed at the end."""
+"""Engines for tests: the fake, or real ones with everything removed at the end."""
 
 from __future__ import annotations
 
@@ -19,20 +19,30 @@ FAKE_BASE = Image(id="sha256:base", layers=("sha256:layer",), env=("PATH=/bin",)
 class Kit:
     """An engine, its base image, and tags that are removed when the test is over."""
 
-    def __init__(self, name: str, engine: Engine, base: str) -> None:
+    def __init__(self, name: str, engine: Engine, base: str, address: str | None = None) -> None:
         self.name = name
         self.engine = engine
         self.base = base
+        self._address = address  # of an engine that is not the one of DOCKER_HOST
         self._id = uuid.uuid4().hex[:12]
 
     @classmethod
-    def of(cls, name: str) -> Kit:
-        """The kit of that name: `fake` or `docker`. Without an engine `docker` is an error."""
+    def of(cls, name: str, address: str | None = None) -> Kit:
+        """The kit of that name. Where there is no such engine, that is an error.
+
+        Args:
+            name: `fake`, `docker`, or one of `tests.engines`.
+            address: of the engine; None: what DOCKER_HOST names.
+        """
         if name == "fake":
             return cls(name, FakeEngine(images={"base:1": FAKE_BASE}), "base:1")
         from reprorun.engine.docker import DockerEngine
+        from reprorun.engine.places import Place
 
-        return cls(name, DockerEngine.connect(), BASE)
+        if address is None:
+            return cls(name, DockerEngine.connect(), BASE)
+        engine = DockerEngine.reach(Place(address=address, by="the tests"))
+        return cls(name, engine, BASE, address)
 
     def tag(self, name: str) -> str:
         """A tag of this test's own."""
@@ -43,15 +53,15 @@ class Kit:
 
     def __exit__(self, *_: Any) -> None:
         self.engine.close()
-        if self.name == "docker":
-            remove_leftovers(f":{self._id}")
+        if self.name != "fake":
+            remove_leftovers(f":{self._id}", self._address)
 
 
-def remove_leftovers(tag_ending: str) -> None:
+def remove_leftovers(tag_ending: str, address: str | None = None) -> None:
     """Remove containers labelled by tests, and images whose tags end so."""
     import docker
 
-    client = docker.from_env()
+    client = docker.DockerClient(base_url=address) if address else docker.from_env()
     try:
         for container in client.containers.list(all=True, filters={"label": "reprorun=test"}):
             container.remove(force=True)

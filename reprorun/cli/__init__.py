@@ -15,6 +15,7 @@ from reprorun import __version__
 COMMANDS = {  # name: module, line of `--help`
     "exec": ("reprorun.cli.exec", "run a launcher script in a container, keep the record"),
     "rerun": ("reprorun.cli.rerun", "run a record again, from the record alone"),
+    "sweep": ("reprorun.cli.sweep", "run a launcher many times, each with other parameters"),
     "check": ("reprorun.cli.check", "run records again and compare; say what differs"),
     "compare": ("reprorun.cli.compare", "compare two records, directories or files; run nothing"),
     "shell": ("reprorun.cli.shell", "open a shell where a record was run, for finding out"),
@@ -24,6 +25,7 @@ COMMANDS = {  # name: module, line of `--help`
     "show": ("reprorun.cli.records", "say what a record holds"),
     "export": ("reprorun.cli.export", "write a record as RO-Crate or SLSA provenance"),
     "gc": ("reprorun.cli.garbage", "remove images, containers and cached files that nothing needs"),
+    "recover": ("reprorun.cli.recover", "finish the records of killed runs, clean up after them"),
     "doctor": ("reprorun.cli.doctor", "what works on this machine, what doesn't, how to mend it"),
 }
 USAGE_ERROR = 2

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reprorun.cli.check_reports import with_reports
+from reprorun.cli.clusters import on_cluster, with_place
 from reprorun.cli.compare import with_tolerances
+from reprorun.cli.engines import with_engine
 from reprorun.cli.options import HELP, limits_of
 from reprorun.cli.rerun import with_changes
 
 if TYPE_CHECKING:
     from reprorun.model import Variation
     from reprorun.workflow.check import CheckOptions, RecordCheck
+    from reprorun.workflow.report import Reporter
+
+    Checker = Callable[
+        [Sequence[str], CheckOptions, Callable[[str], Reporter]], Iterator[RecordCheck]
+    ]
 
 DIFFERENT = 1
 _WIDTH = 16
@@ -25,8 +32,10 @@ _WIDTH = 16
 @with_tolerances
 @click.option("--repeat", type=click.IntRange(1), default=1, metavar="N",
               help="Run each N times (default: 1).")  # fmt: skip
-@click.option("-j", "--jobs", type=click.IntRange(1), default=1, metavar="N",
-              help="Run N records side by side (default: 1).")  # fmt: skip
+@click.option("-j", "--jobs", type=click.IntRange(1), metavar="N",
+              help="Run N records side by side (default: 1; on a cluster what it takes).",
+              )  # fmt: skip
+@with_place
 @click.option("--keep", is_flag=True, help="Keep re-runs that came out the same, too.")
 @click.option("--vary", metavar="FACTOR,...|all",
               help="Change circumstances, such as the time zone, to see what matters.")  # fmt: skip
@@ -38,6 +47,7 @@ _WIDTH = 16
               )  # fmt: skip
 @click.option("--no-blame", is_flag=True, help="Don't find out why a record differs.")
 @with_changes
+@with_engine
 @click.option("--rebuild", is_flag=True, help="Make the images and what is built anew.")
 @with_reports
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code says it.")
@@ -94,18 +104,16 @@ def _check_all(
     records: Sequence[str], options: CheckOptions, given: dict[str, Any]
 ) -> list[RecordCheck]:
     """Check them, and say of each what was found as soon as it is known."""
-    import os
-
     from reprorun.cli.check_progress import make_progress
-    from reprorun.cli.running import interrupts_as_ctrl_c
-    from reprorun.engine import connect
-    from reprorun.workflow.check import check
+    from reprorun.cli.running import interrupts_as_ctrl_c, recover_first
 
+    checker = _checker(given)
     interrupts_as_ctrl_c()
+    recover_first(given)
     results = []
     progress = make_progress(given, len(records))
     try:
-        for result in check(records, options, given["jobs"], os.getcwd(), connect, progress.of):
+        for result in checker(records, options, progress.of):
             results.append(result)
             progress.done(result.record)
             if not (given["quiet"] or given["as_json"]):
@@ -115,6 +123,27 @@ def _check_all(
     finally:
         progress.close()
     return results
+
+
+def _checker(given: dict[str, Any]) -> Checker:
+    """What checks records where the flags say."""
+    import os
+
+    cwd, jobs = os.getcwd(), given["jobs"]
+    if on_cluster(given):
+        from reprorun.cluster.ray_check import check_on_ray
+
+        cluster = {"address": given["address"], "verbose": given["verbose"]}
+        return lambda records, options, reporter: check_on_ray(
+            records, options, cwd, reporter, jobs=jobs, **cluster
+        )
+    from reprorun.cli.engines import chosen_engine
+    from reprorun.workflow.check import check
+
+    connect = chosen_engine(given["engine"])
+    return lambda records, options, reporter: check(
+        records, options, jobs or 1, cwd, connect, reporter
+    )
 
 
 def describe_check(result: RecordCheck, *, verbose: bool = False) -> Iterator[str]:

@@ -6,23 +6,27 @@ it is in their records.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from reprorun.cli.text import duration, printable
+from reprorun.cli.live import (
+    Stderr,
+    StepLines,
+    Turning,
+    is_watched,
+    make_console,
+    make_live,
+    make_spinner,
+    table_of,
+)
+from reprorun.cli.text import printable
 from reprorun.workflow.report import Reporter, Silent
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-_PER_SECOND = 8
+    from rich.console import Console, RenderableType
 
 
 class Progress:
@@ -46,37 +50,32 @@ class Progress:
 class Steps(Progress):
     """Every step, in lines that begin with the record."""
 
+    def __init__(self) -> None:
+        self._say = Stderr().say
+
     def of(self, record: str) -> Reporter:
-        return _Lines(record)
+        return StepLines(record, self._say)
 
 
 class Beginnings(Progress):
     """A line when a record's turn comes: for a log file or a pipe."""
 
+    def __init__(self) -> None:
+        self._say = Stderr().say
+
     def of(self, record: str) -> Reporter:
-        return _First(record)
+        return _First(record, self._say)
 
 
 class Screen(Progress):
     """A line for each record under way, which turns until it is done."""
 
-    def __init__(self, total: int, console: Any = None) -> None:
-        from rich.console import Console
-        from rich.live import Live
-        from rich.spinner import Spinner
-
+    def __init__(self, total: int, console: Console | None = None) -> None:
         self._total = total
         self._done = 0
-        self._running: dict[str, _Turning] = {}
-        self._spinner = Spinner("dots")
-        self._live = Live(
-            console=console or Console(stderr=True, highlight=False),
-            get_renderable=self._lines,
-            refresh_per_second=_PER_SECOND,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        self._running: dict[str, Turning] = {}
+        self._spinner = make_spinner()
+        self._live = make_live(console or make_console(), self._lines)
         self._live.start()
 
     def of(self, record: str) -> Reporter:
@@ -98,58 +97,34 @@ class Screen(Progress):
         self._live.stop()
 
     def _lines(self) -> RenderableType:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table.grid(padding=(0, 1))
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        table.add_column(no_wrap=True)
-        now = time.monotonic()
-        for turning in list(self._running.values()):
-            took = duration(now - turning.began)
-            table.add_row(self._spinner, Text(turning.text), Text(took, "dim"))
-        if self._total > 1:
-            table.add_row("", Text(f"{self._done} of {self._total} records", "dim"))
-        return table
-
-
-class _Lines(Silent):
-    def __init__(self, record: str) -> None:
-        self._record = record
-
-    def step(self, name: str, text: str) -> None:
-        click.echo(printable(f"{self._record}: {name} {text}"), err=True)
-
-    def note(self, text: str) -> None:
-        self.step("note", text)
+        last = [f"{self._done} of {self._total} records"] if self._total > 1 else []
+        return table_of(list(self._running.values()), self._spinner, last)
 
 
 class _First(Silent):
-    def __init__(self, record: str) -> None:
+    def __init__(self, record: str, say: Callable[[str], None]) -> None:
         self._record = record
+        self._say = say
         self._said = threading.Event()
 
     def step(self, name: str, text: str) -> None:
         if not self._said.is_set():
             self._said.set()
-            click.echo(f"checking  {printable(self._record)}", err=True)
+            self._say(f"checking  {printable(self._record)}")
 
 
-class _Turning(Silent):
+class _Turning(Turning):
     """One record's line on the screen; it appears with the first step."""
 
-    def __init__(self, record: str, running: dict[str, _Turning]) -> None:
-        self._record = record
+    def __init__(self, record: str, running: dict[str, Turning]) -> None:
+        super().__init__(record)
         self._running = running
-        self.began = time.monotonic()
-        self.text = ""
 
     def step(self, name: str, text: str) -> None:
-        if self._record not in self._running:
+        if self.name not in self._running:
             self.began = time.monotonic()
-            self._running[self._record] = self
-        self.text = printable(f"{self._record}  {name} {text}")
+            self._running[self.name] = self
+        super().step(name, text)
 
 
 def make_progress(given: dict[str, Any], total: int) -> Progress:
@@ -163,6 +138,4 @@ def make_progress(given: dict[str, Any], total: int) -> Progress:
         return Steps()
     if given["quiet"]:
         return Progress()
-    if not sys.stderr.isatty() or os.environ.get("CI"):
-        return Beginnings()
-    return Screen(total)
+    return Screen(total) if is_watched() else Beginnings()

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _ON_GITHUB = "GITHUB_ACTIONS"
 _SUMMARY = "GITHUB_STEP_SUMMARY"
 _FILES = ("html", "junit_xml")
-_NOT_SHOWN = frozenset({*_FILES, "as_json", "github", "quiet", "verbose", "jobs"})
+_NOT_SHOWN = frozenset(
+    {*_FILES, "as_json", "github", "quiet", "verbose", "jobs", "place", "address"}
+)
 
 
 def with_reports(command: Any) -> Any:
@@ -66,9 +68,9 @@ def write_reports(
         UsageError: a file can't be written.
     """
     if given["html"]:
-        _write(given["html"], _page(results, options, flags))
+        write_report(given["html"], _page(results, options, flags))
     if given["junit_xml"]:
-        _write(given["junit_xml"], _junit(results))
+        write_report(given["junit_xml"], _junit(results))
     on_github = os.environ.get(_ON_GITHUB) == "true"
     if on_github if given["github"] is None else given["github"]:
         _tell_github(results, to_stderr=given["as_json"])
@@ -135,10 +137,15 @@ def _tell_github(results: Sequence[RecordCheck], *, to_stderr: bool) -> None:
         click.echo(line, err=to_stderr)
     path = os.environ.get(_SUMMARY)
     if path:
-        _write(path, summary(results).encode(), mode="ab")
+        write_report(path, summary(results).encode(), mode="ab")
 
 
-def _write(path: str, content: bytes, mode: str = "wb") -> None:
+def write_report(path: str, content: bytes, mode: str = "wb") -> None:
+    """Write a report.
+
+    Raises:
+        UsageError: it can't be written.
+    """
     try:
         with open(path, mode) as file:
             file.write(content)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reprorun.cli.engines import with_engine
 from reprorun.cli.options import HELP
 
 if TYPE_CHECKING:
@@ -15,8 +16,9 @@ _MARKS = {"good": "ok", "bad": "MISSING", "poor": "note"}
 
 
 @click.command("doctor", context_settings=HELP)
+@with_engine
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
-def doctor_command(as_json: bool) -> int:
+def doctor_command(engine: str | None, as_json: bool) -> int:
     """Say what works on this machine, what doesn't, and how to mend it.
 
     The exit code is 0 when experiments can run, 1 when something that they need is missing.
@@ -27,13 +29,13 @@ def doctor_command(as_json: bool) -> int:
     import msgspec
 
     from reprorun import settings
-    from reprorun.engine import connect
+    from reprorun.cli.engines import chosen_engine
     from reprorun.model import RunSpec
     from reprorun.workflow.doctor import examine
 
     cwd = os.getcwd()
     spec = RunSpec(script="", cwd=cwd, **settings.resolve({}, cwd))
-    checks = examine(spec, connect)
+    checks = examine(spec, chosen_engine(engine, cwd))
     if as_json:
         click.echo(json.dumps([msgspec.to_builtins(check) for check in checks], indent=2))
     else:

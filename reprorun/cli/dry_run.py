@@ -21,7 +21,8 @@ def plan_as_text(plan: Plan) -> str:
 
 def plan_as_json(plan: Plan) -> str:
     """The same for machines."""
-    shown = msgspec.structs.replace(plan.container, image=IMAGE, env=redact(plan.container.env))
+    env = redact(plan.container.env, plan.container.passed)
+    shown = msgspec.structs.replace(plan.container, image=IMAGE, env=env)
     container = msgspec.to_builtins(shown)
     return (
         json.dumps({"dockerfile": whole_dockerfile(plan), "container": container}, indent=2) + "\n"
@@ -38,7 +39,7 @@ def docker_command(spec: ContainerSpec, image: str) -> str:
         options = {"type": "bind", "source": mount.source, "target": mount.target}
         text = ",".join(f"{key}={value}" for key, value in options.items())
         words += ["--mount", text + (",readonly" if mount.read_only else "")]
-    for name, value in redact(spec.env).items():
+    for name, value in redact(spec.env, spec.passed).items():
         # docker takes a bare name from its own environment: no secret is printed
         words += ["--env", name if value == REDACTED else f"{name}={value}"]
     for name, value in spec.labels.items():

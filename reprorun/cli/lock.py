@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from reprorun.cli.engines import with_engine
 from reprorun.cli.options import HELP, with_settings
 
 SETTINGS = ("base-image", "file", "lock", "python", "as-of")
@@ -19,6 +20,7 @@ SETTINGS = ("base-image", "file", "lock", "python", "as-of")
 @click.option("--rebuild", is_flag=True, help="Resolve anew, also where the answer is known.")
 @click.option("--offline", is_flag=True, help="Open no connection; take what is in the cache.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
+@with_engine
 @click.option("-v", "--verbose", is_flag=True, help="Print every step.")
 def lock_command(**given: Any) -> int:
     """Resolve the packages of a launcher script and write the lock; run nothing.
@@ -29,8 +31,8 @@ def lock_command(**given: Any) -> int:
     import os
 
     from reprorun import settings
+    from reprorun.cli.engines import chosen_engine
     from reprorun.cli.report import make_reporter
-    from reprorun.engine import connect
     from reprorun.model import RunSpec
     from reprorun.workflow.lock import lock_script, write_lock
 
@@ -44,6 +46,7 @@ def lock_command(**given: Any) -> int:
         offline=given["offline"],
         **settings.resolve(flags, directory),
     )
+    connect = chosen_engine(given["engine"], directory)
     to_stdout = given["output"] == "-"
     report = make_reporter(quiet=given["quiet"], verbose=given["verbose"], json=to_stdout)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import click
 from reprorun.errors import UsageError
 from reprorun.experiment.guest import VARIABLE as GUEST_VARIABLE
 from reprorun.experiment.varied import VARIABLE as VARIED_VARIABLE
+from reprorun.json_text import read_value
 
 SETTINGS = {  # as reprorun.settings has them; here so that --help needs no import
     "base-image": ("REF", "Image to build on (default: python:X.Y-slim)."),
@@ -29,7 +29,6 @@ SETTINGS = {  # as reprorun.settings has them; here so that --help needs no impo
     "numerics": ("HOW", "native (default), or portable: numbers the same on other processors."),
 }
 HELP = {"help_option_names": ["-h", "--help"]}
-_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 def with_settings(names: tuple[str, ...]) -> Callable[[Any], Any]:
@@ -81,29 +80,8 @@ def parse_params(pairs: tuple[str, ...]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key.isidentifier():
             raise UsageError(f"-P {pair}: give it as KEY=VALUE, with KEY a parameter's name.")
-        params[key] = _json_value(pair, text)
+        params[key] = read_value(text, f"-P {pair}")
     return params
-
-
-def _json_value(pair: str, text: str) -> Any:
-    if text in _PYTHON_WORDS:
-        raise UsageError(
-            f"-P {pair}: values are JSON; write {_PYTHON_WORDS[text]}, "
-            f"or '\"{text}\"' for the text."
-        )
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
-        if text.startswith(("[", "{", '"')):
-            raise UsageError(f"-P {pair}: this looks like JSON, but is none.") from None
-        return text
-    except (ValueError, RecursionError):  # thousands of digits, or of brackets
-        raise UsageError(f"-P {pair[:60]}...: that is too much of a value.") from None
-    try:
-        json.dumps(value, allow_nan=False)
-    except ValueError:
-        raise UsageError(f"-P {pair}: JSON has no NaN and no infinity.") from None
-    return value
 
 
 def parse_env(entries: tuple[str, ...]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reprorun.cli.engines import with_engine
 from reprorun.cli.options import HELP, limits_of, with_archive_limits
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was packed as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
+@with_engine
 @click.option("-v", "--verbose", is_flag=True, help="Print every step.")
 def pack_command(**given: Any) -> int:
     """Put a record and all that a re-run needs into one file.
@@ -37,14 +39,15 @@ def pack_command(**given: Any) -> int:
 
     import msgspec
 
+    from reprorun.cli.engines import chosen_engine
     from reprorun.cli.report import make_reporter
     from reprorun.cli.running import interrupts_as_ctrl_c
-    from reprorun.engine import connect
     from reprorun.errors import UsageError
     from reprorun.workflow.pack import pack
 
     if given["output"] == "":
         raise UsageError("-o is empty.")
+    connect = chosen_engine(given["engine"])
     interrupts_as_ctrl_c()  # nothing half-written is left
     report = make_reporter(quiet=given["quiet"], verbose=given["verbose"], json=given["as_json"])
     try:

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from reprorun.cli.engines import with_engine
 from reprorun.cli.options import HELP, limits_of, with_archive_limits, with_settings
+from reprorun.cli.secrets import with_secrets
 
 SETTINGS = (
     *("base-image", "lock", "python", "as-of", "gpus", "network"),
@@ -22,6 +24,7 @@ def with_changes(command: Any) -> Any:
                      help="Another value for a parameter (JSON)."),
         click.option("-e", "--env", "env", multiple=True, metavar="KEY[=VALUE]",
                      help="Another value for a variable; a bare KEY passes the host's on."),
+        with_secrets,
         click.option("--input", "inputs", multiple=True, metavar="PATH",
                      help="More data, mounted read-only."),
         click.option("--input-root", "input_roots", multiple=True, metavar="DIR",
@@ -59,6 +62,7 @@ def with_changes(command: Any) -> Any:
 @click.option("--dry-run", is_flag=True, help="Print the Dockerfile and command; start nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the new record as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what the experiment prints.")
+@with_engine
 @click.option("-v", "--verbose", is_flag=True, help="Print every step of the build.")
 def rerun_command(**given: Any) -> int:
     """Run a record again, from the record alone, and keep a new one.
@@ -73,10 +77,11 @@ def rerun_command(**given: Any) -> int:
     limits = limits_of(given["archive_limits"])
     if given["dry_run"]:
         return _dry_run(given, changes, limits, os.getcwd())
+    from reprorun.cli.engines import chosen_engine
     from reprorun.cli.running import finish_run
-    from reprorun.engine import connect
     from reprorun.workflow.rerun import rerun
 
+    connect = chosen_engine(given["engine"])
     return finish_run(
         given,
         lambda report: rerun(given["record"], changes, os.getcwd(), limits, connect, report),
@@ -93,6 +98,12 @@ def changes_of(given: dict[str, Any]) -> Any:
 
     from reprorun import settings
     from reprorun.cli.options import cpu_forced, named_twice, parse_env, parse_params, refuse_empty
+    from reprorun.cli.secrets import (
+        bare_names,
+        refuse_login,
+        refuse_secret_args,
+        refuse_secret_params,
+    )
     from reprorun.model import Changes
 
     named_twice(given, "name", "log_dir")
@@ -100,14 +111,20 @@ def changes_of(given: dict[str, Any]) -> Any:
     flags = {name: given[name.replace("-", "_")] for name in SETTINGS}
     flags["gpus"] = cpu_forced(given["force_cpu"], flags["gpus"])
     values = settings.of_flags(flags)
+    args, params = _args(given), parse_params(given["params"])
+    refuse_secret_params(params)
+    refuse_secret_args(args or ())
+    refuse_login(given["base_image"])
     return Changes(
         usual_base=settings.usual("base-image", os.getcwd()),
-        args=_args(given),
+        args=args,
         function=given["function"],
         shim=given["shim"],
         repo=given["repo"],
-        params=parse_params(given["params"]),
+        params=params,
         env=parse_env(given["env"]),
+        passed=bare_names(given["env"]),
+        secrets=given["secrets"],
         inputs=given["inputs"],
         input_roots=given["input_roots"],
         name=given.get("name"),
@@ -128,10 +145,11 @@ def _args(given: dict[str, Any]) -> tuple[str, ...] | None:
 
 def _dry_run(given: dict[str, Any], changes: Any, limits: Any, cwd: str) -> int:
     from reprorun.cli.dry_run import plan_as_json, plan_as_text
+    from reprorun.cli.engines import chosen_engine
     from reprorun.cli.report import make_reporter
-    from reprorun.engine import connect
     from reprorun.workflow.rerun import dry_rerun
 
+    connect = chosen_engine(given["engine"])
     report = make_reporter(quiet=given["quiet"], verbose=given["verbose"], json=True)
     try:
         plan = dry_rerun(given["record"], changes, cwd, limits, connect, report)

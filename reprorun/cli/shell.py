@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from reprorun.cli.engines import with_engine
 from reprorun.cli.options import HELP, limits_of
 from reprorun.cli.rerun import with_changes
 
@@ -16,6 +17,7 @@ from reprorun.cli.rerun import with_changes
 @with_changes
 @click.option("--rebuild", is_flag=True, help="Make the images and what is built anew.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what the shell prints.")
+@with_engine
 @click.option("-v", "--verbose", is_flag=True, help="Print every step of the build.")
 def shell_command(**given: Any) -> int:
     """Open a shell in the container as the record's run saw it, for finding out.
@@ -28,15 +30,16 @@ def shell_command(**given: Any) -> int:
     import os
     import sys
 
+    from reprorun.cli.engines import chosen_engine
     from reprorun.cli.report import make_reporter
     from reprorun.cli.rerun import changes_of
     from reprorun.cli.running import interrupts_as_ctrl_c
-    from reprorun.engine import connect
     from reprorun.workflow.shell import shell
     from reprorun.workflow.terminal import Streams
 
     changes = changes_of({**given, "args": ()})
     limits = limits_of(given["archive_limits"])
+    connect = chosen_engine(given["engine"])
     # what was closed when we started may be anything by now
     streams = Streams() if sys.stdin else Streams(stdin=os.open(os.devnull, os.O_RDONLY))
     interrupts_as_ctrl_c()

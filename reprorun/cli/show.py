@@ -51,6 +51,8 @@ def _facts(log_dir: str, record: Record) -> Iterator[tuple[str, str]]:
         yield "parameters", json.dumps(record.params)
     if record.environment:
         yield "variables", " ".join(f"{key}={value}" for key, value in record.environment.items())
+    if record.secrets:
+        yield "secrets", f"{' '.join(record.secrets)} (not kept; a re-run asks for them again)"
     yield "code", _code(record)
     for entry in record.inputs:
         yield "input", f"{entry.path}, {size(entry.size)}, sha256 {entry.sha256[:12]}"

@@ -10,6 +10,8 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 def printable(text: str) -> str:
     """`text` with nothing in it that a terminal would obey; line breaks become visible too."""
+    if text.isprintable():  # nearly always, and there may be many
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -1,8 +1,8 @@
-"""A Docker image as `docker load` takes it, with only the layers that the engine lacks. Pure.
+"""An image as an engine loads it, with only the layers that the engine lacks. Pure.
 
 The engine takes layers that it has from its own store and checks the digest of each that it is
 sent. So an image comes out as it was decided, its id included: it is the digest of the settings
-that are written here.
+that are written here. Docker takes its own form of archive so, Podman that of OCI.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import hashlib
 import json
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from reprorun.engine.protocol import Layer
+from reprorun.engine.references import in_full
 from reprorun.model import ImageSpec
 
 CREATED = "1980-01-01T00:00:00Z"  # as the files in our layers; no two builds differ by the clock
 _INHERITED = ("Env", "WorkingDir", "Entrypoint", "Cmd", "Labels")
+Form = Literal["docker", "oci"]
+_OCI = "application/vnd.oci.image"
 _ABSENT = "absent.tar"  # stands for a layer that the engine has; it is never opened
 
 
@@ -28,6 +31,7 @@ def write_archive(
     layers: Sequence[Layer],
     below: Sequence[str],
     sent: Callable[[list[str]], None],
+    form: Form = "docker",
 ) -> Iterator[bytes]:
     """The image as a tar, in pieces.
 
@@ -38,6 +42,7 @@ def write_archive(
         layers: to be sent, on top of what is below.
         below: the digests of the layers that the engine has, the parent's among them.
         sent: called with all digests before the last is written: settings, which end it.
+        form: that the engine takes.
     """
     own: list[str] = []
     names = []
@@ -53,15 +58,73 @@ def write_archive(
         layer.made(own[-1])
     sent([*below, *own])
     config = json.dumps(_config(spec, parent, [*below, *own]), sort_keys=True).encode()
+    if form == "docker":
+        yield from _docker_end(config, tags, [_ABSENT] * len(below) + names)
+    else:
+        sizes = [0] * len(below) + [layer.size for layer in layers]
+        yield from _oci_end(config, tags, list(zip([*below, *own], sizes, strict=True)), names)
+    yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def _docker_end(config: bytes, tags: Sequence[str], names: list[str]) -> Iterator[bytes]:
+    """What makes an image of the files that hold its layers."""
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = {
-        "Config": config_name,
-        "RepoTags": list(tags),
-        "Layers": [_ABSENT] * len(below) + names,
-    }
+    manifest = {"Config": config_name, "RepoTags": list(tags), "Layers": names}
     yield from tar_file(config_name, config)
     yield from tar_file("manifest.json", json.dumps([manifest]).encode())
-    yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def _oci_end(
+    config: bytes, tags: Sequence[str], layers: list[tuple[str, int]], names: list[str]
+) -> Iterator[bytes]:
+    """The same for an OCI layout. Its files are called by their digests: the layers get links.
+
+    Args:
+        config: settings.
+        tags: what it is called.
+        layers: the digests of all, with the sizes of those that are in the archive.
+        names: of these files, the uppermost ones.
+    """
+    for (digest, _), name in zip(layers[len(layers) - len(names) :], names, strict=True):
+        yield _tar_link(_blob(digest), name)
+    settings = _described(config, "config.v1+json")
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "config": settings,
+            "layers": [
+                {"mediaType": f"{_OCI}.layer.v1.tar", "digest": digest, "size": size}
+                for digest, size in layers
+            ],
+        }
+    ).encode()
+    named = [
+        {
+            **_described(manifest, "manifest.v1+json"),
+            "annotations": {"org.opencontainers.image.ref.name": in_full(tag)},
+        }
+        for tag in tags
+    ] or [_described(manifest, "manifest.v1+json")]
+    yield from tar_file(_blob(settings["digest"]), config)
+    yield from tar_file(_blob(named[0]["digest"]), manifest)
+    yield from tar_file("oci-layout", b'{"imageLayoutVersion": "1.0.0"}')
+    index = {"schemaVersion": 2, "manifests": named}
+    yield from tar_file("index.json", json.dumps(index).encode())
+
+
+def _described(data: bytes, kind: str) -> dict[str, Any]:
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return {"mediaType": f"{_OCI}.{kind}", "digest": digest, "size": len(data)}
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _tar_link(name: str, target: str) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = tarfile.LNKTYPE, target
+    return member.tobuf(tarfile.GNU_FORMAT)
 
 
 def _config(spec: ImageSpec, parent: dict[str, Any], diff_ids: list[str]) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from reprorun.engine.places import Tls
 from reprorun.engine.protocol import Progress
 from reprorun.errors import BuildFailed
+from reprorun.model import EngineInfo
 
 CREATED = "315532800"  # seconds; the time of all that is made (SOURCE_DATE_EPOCH)
 GRACE = 10.0  # seconds that a build may take to end when it is interrupted
@@ -33,18 +35,28 @@ class Buildx(NamedTuple):
     version: tuple[int, ...]
 
 
-def find_buildx(address: str, engine_version: str) -> Buildx | None:
+def find_buildx(url: str, tls: Tls | None, engine: EngineInfo) -> Buildx | None:
     """buildx for the engine at an address; None without buildx or BuildKit."""
     client = shutil.which("docker")
-    if client is None or _number(engine_version) < _OLDEST_ENGINE:
+    old = engine.name != "docker" or _number(engine.version) < _OLDEST_ENGINE
+    if client is None or old:
         return None
-    command = (client, "--host", address, "buildx")
+    command = (client, "--host", url, *_tls_flags(tls), "buildx")
     asked = subprocess.run(
         [*command, "version"], stdin=subprocess.DEVNULL, capture_output=True, check=False
     )
     if asked.returncode != 0:
         return None
     return Buildx(command, _number(asked.stdout.decode(errors="replace")))
+
+
+def _tls_flags(tls: Tls | None) -> Iterator[str]:
+    if tls is None:
+        return
+    yield "--tlsverify" if tls.verify else "--tls"
+    for name, path in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key)):
+        if path:
+            yield f"--tls{name.replace('ca', 'cacert')}={path}"
 
 
 def build_with(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -10,20 +9,32 @@ from functools import cached_property
 from typing import Any, cast
 
 import docker
-from docker.errors import APIError, ImageNotFound, NotFound
+from docker.errors import APIError, NotFound
 from docker.types import Mount as DockerMount
 from msgspec.structs import replace
 
+from reprorun.engine.archive import Form
 from reprorun.engine.buildx import Buildx, build_with, find_buildx
 from reprorun.engine.context import write_context
-from reprorun.engine.docker_errors import build_failure, translated
+from reprorun.engine.docker_errors import build_failure, no_gpu_runtime, translated
 from reprorun.engine.docker_streams import NO_DETACHING, DockerConversation, DockerOutput
-from reprorun.engine.docker_values import gpus_for, image_of, info_of, limits_for
+from reprorun.engine.docker_values import (
+    gpus_for,
+    hosts_of,
+    image_of,
+    info_of,
+    limits_for,
+    moment_of,
+    refuse_another,
+)
 from reprorun.engine.loading import load
 from reprorun.engine.logins import check_store
+from reprorun.engine.places import Kind, Place, find_place
 from reprorun.engine.protocol import Layer, Progress
 from reprorun.engine.pulling import cannot_pull, pull
+from reprorun.engine.pushing import push
 from reprorun.engine.references import own_first
+from reprorun.engine.route import ANSWER_WITHIN, Route
 from reprorun.errors import BuildFailed, EngineError, ImageMissing
 from reprorun.model import (
     Change,
@@ -35,7 +46,6 @@ from reprorun.model import (
     ListedContainer,
 )
 
-ANSWER_WITHIN = 60  # seconds that the engine may take for any answer but `wait` and the streams
 COPY_CHUNK = 1 << 20  # bytes
 
 _PARENT = "localhost/reprorun/parent"  # no other registry would ever be asked for it
@@ -45,24 +55,37 @@ _KINDS = {0: "changed", 1: "added", 2: "deleted"}
 class DockerEngine:
     """A Docker Engine, reached over its API."""
 
-    def __init__(self, client: docker.APIClient, address: str) -> None:
+    def __init__(self, client: docker.APIClient, route: Route) -> None:
         self._client = client
-        self._address = address
+        self._route = route
 
     @classmethod
-    def connect(cls) -> DockerEngine:
-        """Reach the engine that DOCKER_HOST names, or the local one.
+    def connect(cls, kind: Kind | None = None) -> DockerEngine:
+        """Reach the engine that is meant, as `places.find_place` has it.
+
+        Args:
+            kind: what it has to be; None: whatever answers there.
 
         Raises:
-            EngineUnavailable: none answers there, or the user may not talk to it.
+            UsageError: what names it can't be understood, or must not be used.
+            EngineUnavailable: none answers there, or the user may not talk to it, or it is another.
             EngineError: docker's own configuration is damaged.
         """
-        address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+        return cls.reach(find_place(kind), kind)
+
+    @classmethod
+    def reach(cls, place: Place, kind: Kind | None = None) -> DockerEngine:
+        """Reach the engine at a place; otherwise as `connect`."""
         check_store()
-        with translated(address):
-            settings = docker.utils.kwargs_from_env()
-            client = docker.APIClient(version="auto", timeout=ANSWER_WITHIN, **settings)
-        return cls(client, address)
+        route = Route(place)
+        try:
+            engine = cls(route.client(), route)
+            if kind:
+                refuse_another(kind, engine.info())
+        except BaseException:
+            route.close()
+            raise
+        return engine
 
     def info(self) -> EngineInfo:
         return self._info
@@ -70,7 +93,7 @@ class DockerEngine:
     @cached_property
     def _info(self) -> EngineInfo:
         with self._talking():
-            return info_of(self._client.info(), self._client.api_version)
+            return info_of(self._client.info(), self._client.api_version, self._route.place)
 
     # ------------------------------------------------------------ images
 
@@ -78,7 +101,7 @@ class DockerEngine:
         with self._talking():
             try:
                 image = image_of(self._client.inspect_image(ref))
-            except ImageNotFound:
+            except NotFound:
                 return None
         return replace(image, repo_digests=own_first(image.repo_digests, ref))
 
@@ -119,7 +142,7 @@ class DockerEngine:
             self._client.timeout = ANSWER_WITHIN
 
     def remove_image(self, ref: str) -> None:
-        with self._talking(), suppress(ImageNotFound):
+        with self._talking(), suppress(NotFound):
             self._client.remove_image(ref, noprune=False)
 
     def pull(self, ref: str, progress: Progress) -> Image:
@@ -130,13 +153,22 @@ class DockerEngine:
             raise ImageMissing(cannot_pull(ref, "pulled, but the engine does not list it"))
         return image
 
+    def push(self, image: str, repository: str, progress: Progress) -> str:
+        with self._talking():
+            return push(self._client, image, repository, progress)
+
+    def name_image(self, image: str, tag: str) -> None:
+        with self._talking():
+            self._client.tag(image, *tag.rsplit(":", 1))
+
     def make(
         self, spec: ImageSpec, layers: Sequence[Layer], held: int, progress: Progress
     ) -> Image:
         if not self._info.takes_layers:
             return self._make_by_building(spec, layers, progress)
         with self._talking(BuildFailed):
-            load(self._client, spec, layers, held, progress)
+            form: Form = "oci" if self._info.name == "podman" else "docker"
+            load(self._client, spec, layers, held, progress, form)
         return self._built(spec.tag, [])
 
     def _make_by_building(
@@ -167,7 +199,7 @@ class DockerEngine:
 
     @cached_property
     def _buildx(self) -> Buildx | None:
-        return find_buildx(self._address, self._info.version)
+        return find_buildx(self._route.url, self._route.place.tls, self._info)
 
     def build(
         self, context: Iterable[bytes], tag: str, progress: Progress, *, network: bool = False
@@ -213,11 +245,14 @@ class DockerEngine:
     # ------------------------------------------------------------ containers
 
     def create(self, spec: ContainerSpec) -> str:
+        if spec.gpus and not spec.gpus.runtime and "gpu-requests" in self._info.lacks:
+            raise EngineError(no_gpu_runtime(f"{self._info.name} takes no requests for them"))
+        hosts = hosts_of(spec, self._info)
         with self._talking():
             host_config = self._client.create_host_config(
                 mounts=[
                     DockerMount(m.target, m.source, type="bind", read_only=m.read_only)
-                    for m in spec.mounts
+                    for m in (*spec.mounts, *hosts)
                 ],
                 network_mode=spec.network,
                 cap_drop=["ALL"],
@@ -242,6 +277,7 @@ class DockerEngine:
                 tty=spec.tty,
                 # the user's proxies may hold a password, and are of no use without network
                 use_config_proxy=spec.network != "none",
+                network_disabled=bool(hosts),
                 stop_signal="SIGINT",  # what Ctrl-C would send: Python runs its `finally` blocks
                 host_config=host_config,
             )
@@ -270,14 +306,14 @@ class DockerEngine:
         with self._talking():
             wanted = {"stdout": 1, "stderr": 1, "stream": 1}
             socket = self._client.attach_socket(container, params=wanted)
-        return DockerOutput(socket, self._address)
+        return DockerOutput(socket, self._route)
 
     def converse(self, container: str) -> DockerConversation:
         wanted = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1, "detachKeys": NO_DETACHING}
         with self._talking():
             tty = self._client.inspect_container(container)["Config"]["Tty"]
             socket = self._client.attach_socket(container, params=wanted)
-        return DockerConversation(socket, self._address, tty=tty)
+        return DockerConversation(socket, self._route, tty=tty)
 
     def resize(self, container: str, rows: int, columns: int) -> None:
         with self._talking():
@@ -301,7 +337,13 @@ class DockerEngine:
             exit_code=None if running else state["ExitCode"],
             oom_killed=bool(state["OOMKilled"]),
             error=state.get("Error") or "",
+            started=moment_of(state.get("StartedAt")),
+            ended=None if running else moment_of(state.get("FinishedAt")),
         )
+
+    def logs(self, container: str) -> Iterator[bytes]:
+        with self._talking():
+            yield from self._client.logs(container, stream=True)
 
     def stop(self, container: str, grace: float) -> None:
         with self._talking():
@@ -311,8 +353,8 @@ class DockerEngine:
         with self._talking():
             try:
                 self._client.kill(container)
-            except APIError as error:
-                if error.status_code != http.client.CONFLICT:  # not running
+            except APIError:
+                if self.state(container).running:
                     raise
 
     def changes(self, container: str) -> tuple[Change, ...]:
@@ -331,6 +373,7 @@ class DockerEngine:
 
     def close(self) -> None:
         self._client.close()
+        self._route.close()
 
     def _talking(self, refusal: type[EngineError] = EngineError) -> AbstractContextManager[None]:
-        return translated(self._address, refusal)
+        return translated(self._route, refusal)

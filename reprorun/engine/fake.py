@@ -17,6 +17,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Any
 
 import msgspec
@@ -52,6 +53,7 @@ class FakeProcess:
         self.spec = spec
         self.output: queue.Queue[tuple[Stream, bytes] | None] = queue.Queue()
         self.input: queue.Queue[bytes | None] = queue.Queue()
+        self.printed = b""
         self.size = (0, 0)  # rows and columns of its terminal
         self.interrupted = threading.Event()
         self.killed = threading.Event()
@@ -64,6 +66,7 @@ class FakeProcess:
         """Print."""
         if self.spec.tty:
             stream, text = "stdout", text.replace("\n", "\r\n")
+        self.printed += text.encode()
         self.output.put((stream, text.encode()))
 
     def read(self) -> bytes:
@@ -152,7 +155,8 @@ class _Container:
     def __init__(self, spec: ContainerSpec, program: Program, base: Iterable[str]) -> None:
         self.process = FakeProcess(spec, base)
         self.program = program
-        self.started = False
+        self.started: str | None = None
+        self.ended: str | None = None
         self.exit_code: int | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
 
@@ -161,6 +165,7 @@ class _Container:
             code = self.program(self.process)
         except Killed:
             code = KILLED if self.process.killed.is_set() else INTERRUPTED
+        self.ended = _now()
         self.exit_code = code
         self.process.output.put(None)
 
@@ -220,7 +225,14 @@ class FakeEngine:
         self._names = itertools.count()
 
     def info(self) -> EngineInfo:
-        return EngineInfo(name="fake", version="1", api_version="1.0", machine="x86_64")
+        return EngineInfo(
+            name="fake",
+            version="1",
+            api_version="1.0",
+            machine="x86_64",
+            cpus=4,
+            memory=8 << 30,
+        )
 
     # ------------------------------------------------------------ images
 
@@ -234,6 +246,21 @@ class FakeEngine:
         progress(f"pulled {ref}")
         self.images[ref] = self.pullable[ref]
         return self.images[ref]
+
+    def push(self, image: str, repository: str, progress: Progress) -> str:
+        found = self._named(image)
+        ref = f"{repository}@{found.id}"
+        self.pullable[ref] = found
+        return ref
+
+    def name_image(self, image: str, tag: str) -> None:
+        self.images[tag] = self._named(image)
+
+    def _named(self, image: str) -> Image:
+        found = self.image(image)
+        if found is None:
+            raise EngineError(f"the engine refused: No such image: {image}")
+        return found
 
     def labelled_images(self, label: str) -> tuple[Image, ...]:
         name, _, value = label.partition("=")
@@ -410,7 +437,7 @@ class FakeEngine:
 
     def start(self, container: str) -> None:
         found = self._get(container)
-        found.started = True
+        found.started = _now()
         found.thread.start()
 
     def attach(self, container: str) -> FakeOutput:
@@ -428,8 +455,14 @@ class FakeEngine:
 
     def state(self, container: str) -> ContainerState:
         found = self._get(container)
-        running = found.started and found.exit_code is None
-        return ContainerState(running=running, exit_code=found.exit_code)
+        running = found.started is not None and found.exit_code is None
+        code = found.exit_code if found.started else 0  # as Docker has it
+        return ContainerState(
+            running=running, exit_code=code, started=found.started, ended=found.ended
+        )
+
+    def logs(self, container: str) -> Iterator[bytes]:
+        yield self._get(container).process.printed
 
     def stop(self, container: str, grace: float) -> None:
         found = self._get(container)
@@ -469,6 +502,10 @@ class FakeEngine:
 
 
 # ---------------------------------------------------------------- programs
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")
 
 
 def _not_found(process: FakeProcess) -> int:

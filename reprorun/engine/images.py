@@ -20,6 +20,7 @@ import msgspec
 from isal import igzip, isal_zlib
 
 from reprorun.engine.archive import tar_file, tar_header
+from reprorun.engine.references import in_full
 from reprorun.errors import EngineError
 from reprorun.model import Image
 from reprorun.streams import stream_tar
@@ -226,7 +227,7 @@ def write_loadable(
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"
     manifest = {
         "Config": config_name,
-        "RepoTags": list(tags),
+        "RepoTags": [in_full(tag) for tag in tags],
         "Layers": [names[layer.diff_id] for layer in layers],
     }
     yield from tar_file(config_name, config)

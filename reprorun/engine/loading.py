@@ -14,7 +14,7 @@ from typing import Any
 from docker import APIClient
 from docker.errors import APIError
 
-from reprorun.engine.archive import write_archive
+from reprorun.engine.archive import Form, write_archive
 from reprorun.engine.docker_errors import build_failure
 from reprorun.engine.protocol import Layer, Progress
 from reprorun.errors import BuildFailed
@@ -30,6 +30,7 @@ def load(
     layers: Sequence[Layer],
     held: int,
     progress: Progress,
+    form: Form,
 ) -> None:
     """Make an image of its parent and layers.
 
@@ -39,23 +40,25 @@ def load(
         layers: of it, on top of the parent's.
         held: how many of them the engine has; the digests of these are known.
         progress: told which layers are on their way.
+        form: of archive that the engine takes.
 
     Raises:
         BuildFailed: the engine refuses it.
     """
     parent = client.inspect_image(spec.parent)
     below = [*parent["RootFS"]["Layers"], *(str(layer.diff_id) for layer in layers[:held])]
-    *parts, last = _parts(layers[held:])
+    # Podman removes what has no name while others hold it: there, all goes in one part
+    *parts, last = _parts(layers[held:]) if form == "docker" else [layers[held:]]
     steps: list[Future[str]] = []
     try:
         with ThreadPoolExecutor(2) as pool:
             for part in parts:
                 _tell(part, progress)
-                sending = _Sending(client, spec, [], steps[-1] if steps else None)
+                sending = _Sending(client, spec, [], steps[-1] if steps else None, form)
                 steps.append(pool.submit(sending.run, parent, part, below))
                 below = sending.digests.result()
             _tell(last, progress)
-            sending = _Sending(client, spec, [spec.tag], steps[-1] if steps else None)
+            sending = _Sending(client, spec, [spec.tag], steps[-1] if steps else None, form)
             sending.run(parent, last, below)
     finally:
         _forget(client, steps)
@@ -92,21 +95,30 @@ class _Sending:
         spec: of the image that all this is for.
         tags: what this part of it is called.
         before: the part below, which must be stored before this one can be.
+        form: of archive.
     """
 
     def __init__(
-        self, client: APIClient, spec: ImageSpec, tags: list[str], before: Future[str] | None
+        self,
+        client: APIClient,
+        spec: ImageSpec,
+        tags: list[str],
+        before: Future[str] | None,
+        form: Form,
     ) -> None:
         self.digests: Future[list[str]] = Future()  # of all layers up to this part's, once sent
         self._client = client
         self._spec = spec
         self._tags = tags
         self._before = before
+        self._form = form
 
     def run(self, parent: dict[str, Any], layers: Sequence[Layer], below: Sequence[str]) -> str:
         """Send it and wait until it is stored; returns the image's id where it has no name."""
         try:
-            archive = write_archive(self._spec, self._tags, parent, layers, below, self._sent)
+            archive = write_archive(
+                self._spec, self._tags, parent, layers, below, self._sent, self._form
+            )
             said = ""
             for event in self._client.load_image(archive, quiet=True):
                 if "error" in event:

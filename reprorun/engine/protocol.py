@@ -98,6 +98,14 @@ class Engine(Protocol):
         """Fetch an image from its registry. Raises `ImageMissing`."""
         ...
 
+    def push(self, image: str, repository: str, progress: Progress) -> str:
+        """Give an image to a registry; `HOST/NAME@sha256:...`, by which any engine pulls it."""
+        ...
+
+    def name_image(self, image: str, tag: str) -> None:
+        """Give an image another name; an image that had it has it no longer."""
+        ...
+
     def labelled_images(self, label: str) -> tuple[Image, ...]:
         """The images that carry a label, `KEY` or `KEY=VALUE`."""
         ...
@@ -197,6 +205,13 @@ class Engine(Protocol):
 
     def state(self, container: str) -> ContainerState:
         """How it stands now."""
+        ...
+
+    def logs(self, container: str) -> Iterator[bytes]:
+        """All that it has printed, in pieces, as far as the engine keeps it.
+
+        The order of what came over stdout and stderr may be another than that of `attach`.
+        """
         ...
 
     def stop(self, container: str, grace: float) -> None:

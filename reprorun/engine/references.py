@@ -25,9 +25,21 @@ def own_first(digests: Iterable[str], ref: str) -> tuple[str, ...]:
     return tuple(sorted(digests, key=lambda each: (each != ref, _repository(each) != repository)))
 
 
+def familiar(ref: str) -> str:
+    """A reference as docker shows it: without what is meant anyway. Podman shows it in full."""
+    return ref.removeprefix(f"{HUB}/").removeprefix("library/")
+
+
+def in_full(ref: str) -> str:
+    """A reference with its registry. Podman would take its own for what has none."""
+    if registry_of(ref) != HUB or ref.startswith(f"{HUB}/"):
+        return ref
+    return f"{HUB}/{ref}" if "/" in ref else f"{HUB}/library/{ref}"
+
+
 def _repository(ref: str) -> str:
     """The name without tag and digest, the short way where it is on Docker Hub."""
     name = ref.partition("@")[0]
     if ":" in name.rpartition("/")[2]:
         name = name.rpartition(":")[0]
-    return name.removeprefix(f"{HUB}/").removeprefix("library/")
+    return familiar(name)

@@ -15,8 +15,11 @@ from itertools import takewhile
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
+from reprorun.errors import LockFailed
+
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL")
 _NAMED = re.compile(r"([A-Za-z0-9._-]+)=(.+)")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _PORTS = {"http": 80, "https": 443}
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*[^\s'\"`<>.,;:!?)\]}]", re.ASCII)
 _UV_SECONDS = 20
@@ -53,6 +56,28 @@ def configured(
     words = [word for name in _INDEX_VARIABLES for word in environment.get(name, "").split()]
     found = (_known(address, environment) for address in (*addresses, *words))
     return tuple(known for known in found if known)
+
+
+def expanded(address: str, environment: Mapping[str, str] = os.environ) -> str:
+    """An address with `${NAME}` filled in from the host's variables, as uv does it in files.
+
+    Raises:
+        LockFailed: there is no such variable.
+    """
+    return _VARIABLE.sub(lambda found: _value_of(found[1], environment), address)
+
+
+def has_variable(address: str) -> bool:
+    """Whether something is to be filled in."""
+    return bool(_VARIABLE.search(address))
+
+
+def _value_of(name: str, environment: Mapping[str, str]) -> str:
+    if name not in environment:
+        raise LockFailed(
+            f"the address of an index asks for ${{{name}}}, and there is no such variable. Set it."
+        )
+    return environment[name]
 
 
 def login_for(url: str, known: Iterable[Known]) -> Login | None:

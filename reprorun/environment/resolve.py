@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
 
+from reprorun import files
+from reprorun.environment.credentials import expanded, has_variable
 from reprorun.environment.tags import best_wheel
 from reprorun.environment.uv import UvFailed, for_image, run_uv
 from reprorun.environment.uv_settings import uv_settings
@@ -88,17 +90,51 @@ def resolve(
     Raises:
         LockFailed: with uv's explanation.
     """
-    with tempfile.TemporaryDirectory(prefix="reprorun-") as scratch:
-        command = _command(wanted, root, base, scratch, as_of)
+    with files.scratch_directory(passing=True) as scratch:
+        options, variables = told_in_private(wanted.options)
+        command = _command(wanted, options, root, base, scratch, as_of)
         cwd = os.path.dirname(os.path.join(root, wanted.project)) if wanted.project else root
-        asking = _Asking(command, built, scratch, cwd, foreign)
+        asking = _Asking(command, variables, built, scratch, cwd, foreign)
         printed, from_cache = asking.answer(offline)
     resolution = _read(printed, cwd, base, _allowed(wanted))
     return msgspec.structs.replace(resolution, from_cache=from_cache)
 
 
+_INDEX_VARIABLES = {
+    "--default-index": "UV_DEFAULT_INDEX",
+    "--index": "UV_INDEX",
+    "--find-links": "UV_FIND_LINKS",
+}
+
+
+def told_in_private(options: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The options for the command line, and variables in place of those that hold `${NAME}`.
+
+    uv fills these in where it reads a file itself. Filled in on the command line, they would be
+    there for everybody on this machine to read.
+    """
+    private = {
+        flag
+        for flag, value in pairwise(options)
+        if flag in _INDEX_VARIABLES and has_variable(value)
+    }
+    left, variables, words = [], dict[str, str](), iter(options)
+    for word in words:
+        if word in private:
+            name, value = _INDEX_VARIABLES[word], expanded(next(words))
+            variables[name] = f"{variables[name]} {value}" if name in variables else value
+        else:
+            left.append(word)
+    return left, variables
+
+
 def _command(
-    wanted: Wanted, root: str, base: BaseImage, scratch: str, as_of: str | None
+    wanted: Wanted,
+    options: Iterable[str],
+    root: str,
+    base: BaseImage,
+    scratch: str,
+    as_of: str | None,
 ) -> list[str]:
     words = ["pip", "compile", "--format", "pylock.toml", "--no-header", "--no-annotate"]
     if wanted.project:
@@ -111,7 +147,7 @@ def _command(
         words.append("--no-deps")
     if as_of:
         words += ["--exclude-newer", as_of]
-    return [*words, *wanted.options, *for_image(base)]
+    return [*words, *options, *for_image(base)]
 
 
 def _write(directory: str, name: str, lines: Iterable[str]) -> str:
@@ -126,6 +162,7 @@ class _Asking(NamedTuple):
 
     Args:
         command: without what the answers so far have made necessary.
+        variables: for uv's environment.
         built: name, and what a wheel says that was built from source.
         scratch: a directory for settings.
         cwd: where uv runs.
@@ -133,6 +170,7 @@ class _Asking(NamedTuple):
     """
 
     command: list[str]
+    variables: dict[str, str]
     built: Collection[tuple[str, WheelMetadata]]
     scratch: str
     cwd: str
@@ -154,7 +192,8 @@ class _Asking(NamedTuple):
         addressed: set[str] = set()  # names that have an address of their own
         for _ in range(_MOST_ROUNDS):
             try:
-                return run_uv(self._told(offered, addressed), offline=offline, cwd=self.cwd)
+                told = self._told(offered, addressed)
+                return run_uv(told, offline=offline, cwd=self.cwd, variables=self.variables)
             except UvFailed as failure:
                 if _UNREACHABLE.search(failure.said) and not offline:
                     raise IndexUnreachable(str(failure)) from failure

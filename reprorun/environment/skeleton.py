@@ -15,7 +15,7 @@ VARIED = (  # one line; Python runs it whenever it starts
 )
 _STAND_INS = "experiment/shims"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_GUEST_MODULES = ("__init__.py", "experiment_wrapper.py", "launch.py")
+_GUEST_MODULES = ("__init__.py", "experiment_wrapper.py", "launch.py", "launch_sweep.py")
 
 
 def guest_files() -> dict[str, bytes]:

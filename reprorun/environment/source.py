@@ -10,13 +10,13 @@ import posixpath
 import re
 import subprocess
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from reprorun import files
 from reprorun.environment import tar
 from reprorun.environment.credentials import strip
 from reprorun.environment.tar import Entry
@@ -72,7 +72,7 @@ def from_git(source: GitSource, *, offline: bool) -> SourceTree:
     Raises:
         LockFailed: it can't be had.
     """
-    with tempfile.TemporaryDirectory(prefix="reprorun-") as scratch:
+    with files.scratch_directory(passing=True) as scratch:
         check_out(source, os.path.join(scratch, "source"), offline=offline)
         entries = _measured(_directory_entries(scratch), strip(source.url))
     without = [_without_login(entry, source.url) for entry in entries]

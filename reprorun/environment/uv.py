@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from reprorun.environment.credentials import strip_in_text
 from reprorun.errors import LockFailed
@@ -35,8 +37,16 @@ class UvFailed(LockFailed):
         self.said = said
 
 
-def run_uv(arguments: list[str], *, offline: bool, cwd: str) -> str:
+def run_uv(
+    arguments: list[str], *, offline: bool, cwd: str, variables: Mapping[str, str] | None = None
+) -> str:
     """Run uv and return what it printed on stdout.
+
+    Args:
+        arguments: of uv. Everybody on this machine can read them.
+        offline: open no connection.
+        cwd: where it runs.
+        variables: for its environment, beside our own.
 
     Raises:
         UvFailed: the message is its explanation, without credentials.
@@ -53,7 +63,8 @@ def run_uv(arguments: list[str], *, offline: bool, cwd: str) -> str:
     command = [uv, *arguments, "--quiet", "--no-progress", "--color", "never"]
     if offline:
         command.append("--offline")
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    env = {**os.environ, **(variables or {})}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UvFailed(_explanation(done.stderr, offline), done.stderr)
     return done.stdout

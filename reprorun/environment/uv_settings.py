@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from reprorun.environment.credentials import expanded
 from reprorun.toml import read_toml
 
 _KEPT = (  # what decides where packages come from and which are chosen
@@ -68,9 +69,13 @@ def _project_file(directory: str) -> list[str]:
 
 
 def index_addresses(options: Iterable[str], directory: str) -> tuple[str, ...]:
-    """The addresses of indexes that files name: those of uv's options, and of its settings."""
+    """The addresses of indexes that files name: those of uv's options, and of its settings.
+
+    Raises:
+        LockFailed: an option asks for a variable that is not there.
+    """
     settings = uv_settings(directory)
-    found = [word for word in options if "://" in word]
+    found = [expanded(word) for word in options if "://" in word]
     for key in ("index", "index-url", "extra-index-url", "find-links"):
         found += _addresses(settings.get(key))
     return tuple(found)

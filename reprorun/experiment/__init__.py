@@ -1,8 +1,8 @@
 """The experiment API: garage's names and semantics, standard library only.
 
 This package runs in the container as well as outside, on Python 3.8 and newer, and imports nothing
-of the rest of reprorun. `run_experiment`, which starts containers, is handed on from there. Each
-name is imported when it is first used: the container's main process needs none of them.
+of the rest of reprorun. `run_experiment` and `sweep`, which start containers, are handed on from
+there. Each name is imported when it is first used: the container's main process needs none of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reprorun.experiment.metadata import get_metadata
     from reprorun.experiment.template import ExperimentContext, ExperimentTemplate, wrap_experiment
     from reprorun.launch import run_experiment
+    from reprorun.launch_sweep import sweep
 
 _HOMES = {
     "ExperimentContext": "reprorun.experiment.template",
@@ -26,6 +27,7 @@ _HOMES = {
     "get_metadata": "reprorun.experiment.metadata",
     "make_launcher_archive": "reprorun.experiment.archive",
     "run_experiment": "reprorun.launch",
+    "sweep": "reprorun.launch_sweep",
     "to_local_command": "reprorun.experiment.command",
     "wrap_experiment": "reprorun.experiment.template",
 }
@@ -38,6 +40,7 @@ __all__ = [
     "get_metadata",
     "make_launcher_archive",
     "run_experiment",
+    "sweep",
     "to_local_command",
     "wrap_experiment",
 ]

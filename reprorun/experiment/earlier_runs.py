@@ -46,13 +46,13 @@ class EarlierRuns:
 
 
 def is_log_directory(directory: str) -> bool:
-    """Says whether a directory directly holds what only a run writes.
+    """Says whether a directory directly holds what only a run or a sweep writes.
 
     Args:
         directory: The path of a directory.
 
     Returns:
-        True if its metadata.json or its run.json is one of ours (or of garage's).
+        True if its metadata.json, run.json or sweep.json is one of ours (or of garage's).
     """
     metadata = _read_object(os.path.join(directory, "metadata.json"))
     if metadata is not None and _METADATA_KEYS.issuperset(metadata):
@@ -60,8 +60,8 @@ def is_log_directory(directory: str) -> bool:
             return True
         if not metadata and os.path.lexists(os.path.join(directory, "variant.json")):
             return True
-    run = _read_object(os.path.join(directory, "run.json"))
-    return run is not None and "reprorun" in run
+    marked = (_read_object(os.path.join(directory, name)) for name in ("run.json", "sweep.json"))
+    return any(found is not None and "reprorun" in found for found in marked)
 
 
 def _read_object(path: str) -> dict[str, Any] | None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 if TYPE_CHECKING:
     import inspect
+
+PREFIX = "reprorun: error: "
+REFUSAL = PREFIX + "-P "
+"""How a line begins that says why the user's parameters don't fit; the host looks for it."""
+
+_LONGEST = 60  # characters of a value
+_JSON_TYPES: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool}
 
 
 def experiment_signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -52,12 +60,18 @@ def arguments(
         The arguments.
 
     Raises:
-        SystemExit: With code 2, if the function does not take a parameter of the user's.
+        SystemExit: With code 2, if the function does not take a parameter of the user's, or is
+            annotated to take another type.
         TypeError: If the function can't be called with these arguments.
     """
-    for name in overriding:
+    for name, value in overriding.items():
         if not _takes(signature, name):
-            _refuse(function, signature, name)
+            _refuse(name, "...", _takes_no_such(function, signature, name))
+        wanted = _builtin_annotation(signature, name)
+        if wanted and not _fits(wanted, value):
+            shown = json.dumps(value)
+            shown = shown if len(shown) <= _LONGEST else "..."
+            _refuse(name, shown, _of_other_type(function, name, wanted))
     result = {**passed, **overriding}
     try:
         signature.bind(**result)
@@ -84,11 +98,35 @@ def _takes(signature: inspect.Signature, name: str) -> bool:
     return takes_all or name in signature.parameters
 
 
-def _refuse(function: Callable[..., Any], signature: inspect.Signature, name: str) -> None:
+def _takes_no_such(function: Callable[..., Any], signature: inspect.Signature, name: str) -> str:
     takes = ", ".join(signature.parameters) or "none"
-    print(
-        f"reprorun: error: -P {name}=...: {name_of(function)}() takes no parameter {name!r}; "
-        f"it takes: {takes}",
-        file=sys.stderr,
-    )
+    return f"{name_of(function)}() takes no parameter {name!r}; it takes: {takes}"
+
+
+def _of_other_type(function: Callable[..., Any], name: str, wanted: str) -> str:
+    text = f"{name_of(function)}() takes {name!r} as {wanted}"
+    hint = f"; values are JSON, so text that looks like one is written -P {name}='\"...\"'"
+    return text + hint if wanted == "str" else text
+
+
+def _builtin_annotation(signature: inspect.Signature, name: str) -> str | None:
+    """Returns the type that a parameter is annotated with, if it is one that JSON has, too."""
+    parameter = signature.parameters.get(name)
+    annotation = parameter.annotation if parameter is not None else None
+    wanted = getattr(annotation, "__name__", annotation)
+    if not isinstance(wanted, str):
+        return None
+    wanted = wanted.strip("'\"")  # where annotations are postponed, and one was text already
+    return wanted if wanted in _JSON_TYPES else None
+
+
+def _fits(wanted: str, value: Any) -> bool:
+    """Says whether a JSON value is of a type; whole numbers do as float, and nothing as null."""
+    if value is None or isinstance(value, bool):
+        return value is None or wanted == "bool"
+    return isinstance(value, _JSON_TYPES[wanted])
+
+
+def _refuse(name: str, shown: str, reason: str) -> None:
+    print(f"{REFUSAL}{name}={shown}: {reason}", file=sys.stderr)
     raise SystemExit(2)

@@ -34,7 +34,6 @@ from reprorun.model import (
     Plan,
     RemoteFile,
 )
-from reprorun.store import ARCHIVE_FILE
 from reprorun.workflow.report import Reporter
 
 UNLIMITED = ArchiveLimits(files=1 << 62, size=1 << 62)
@@ -180,7 +179,7 @@ def _open(layers: Sequence[WheelLayer], get: Get) -> None:
 
 def build_run(
     plan: Plan,
-    log_dir: str,
+    archive: str,
     directories: tuple[str, ...],
     environment: Image,
     engine: Engine,
@@ -188,9 +187,10 @@ def build_run(
     *,
     rebuild: bool = False,
 ) -> Image:
-    """The run's image, made from the launch archive of `log_dir` when the engine has it not.
+    """The run's image, made from its launch archive when the engine has it not.
 
     Args:
+        archive: path of the launch archive.
         directories: of the working tree, to be made because inputs are mounted in them.
         environment: the image that it is made from.
 
@@ -207,7 +207,7 @@ def build_run(
         dockerfile=render.run_dockerfile(plan),
     )
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as tar:
-        _write_code(os.path.join(log_dir, ARCHIVE_FILE), directories, tar)
+        _write_code(archive, directories, tar)
         return engine.make(spec, [FileLayer("the code", tar)], 0, report.progress)
 
 

@@ -7,7 +7,17 @@ import os
 import msgspec
 
 from reprorun.errors import RecordError, UsageError
-from reprorun.model import LOG_DIR, SHIMS, Changes, EngineInfo, Gpus, Network, Record, RunSpec
+from reprorun.model import (
+    LOG_DIR,
+    SHIMS,
+    Changes,
+    EngineInfo,
+    Gpus,
+    Network,
+    Record,
+    RunSpec,
+    Secret,
+)
 from reprorun.plan import REDACTED
 from reprorun.store import FUNCTION_FILE
 from reprorun.workflow.python import PYTHON_PLACE
@@ -50,6 +60,8 @@ def respecify(
         payloads=payloads,
         params={**record.params, **changes.params},
         env=_variables(record, changes),
+        passed=_passed(record, changes),
+        secrets=_secrets(record, changes),
         inputs=changes.inputs,
         base_image=changes.base_image or _usual_base(record, changes),
         lock=changes.lock,
@@ -119,12 +131,30 @@ def _variables(record: Record, changes: Changes) -> dict[str, str]:
     if missing:
         words = " ".join(f"-e {name}" for name in missing)
         raise UsageError(
-            f"the record does not hold the values of {', '.join(missing)}, which look secret. "
-            f"Give them again: {words} (or NAME=VALUE)."
+            f"the record does not hold the values of {', '.join(missing)}, which look secret or "
+            f"were passed on by name alone. Give them again: {words} (or NAME=VALUE)."
         )
     if not changes.shim or _has_shims(record):
         return env
     return {**env, "PYTHONPATH": ":".join(filter(None, (SHIMS, env.get("PYTHONPATH"))))}
+
+
+def _passed(record: Record, changes: Changes) -> tuple[str, ...]:
+    """What the original did not keep is not kept now, however it is given."""
+    not_kept = [name for name, value in record.environment.items() if value == REDACTED]
+    return tuple(dict.fromkeys((*not_kept, *changes.passed)))
+
+
+def _secrets(record: Record, changes: Changes) -> tuple[Secret, ...]:
+    given = {secret.id for secret in changes.secrets}
+    missing = [name for name in record.secrets if name not in given]
+    if missing:
+        words = " ".join(f"--secret id={name},src=FILE" for name in missing)
+        raise UsageError(
+            f"the run was given secrets that no record holds: {', '.join(missing)}. Give them "
+            f"again: {words}."
+        )
+    return changes.secrets
 
 
 def same_gpus(record: Record, changes: Changes, info: EngineInfo) -> Gpus:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -65,7 +64,7 @@ def compare_code(
     """
     launched = _read(log_dir)
     with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="reprorun-diff-"))
+        scratch = stack.enter_context(files.scratch_directory(passing=True))
         git_dir = _find_repository(launched.commit, log_dir, repo, scratch)
         comparison = Comparison(
             there=git_objects.list_commit(git_dir, launched.commit),

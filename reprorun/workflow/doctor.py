@@ -11,7 +11,8 @@ from typing import Literal
 
 from reprorun import files
 from reprorun.engine import Engine
-from reprorun.errors import EngineError, ReprorunError
+from reprorun.engine.abilities import Lack, lacks_of
+from reprorun.errors import EngineError, ReprorunError, UsageError
 from reprorun.model import EngineInfo, Requirements, RunSpec, Value
 from reprorun.probe.hardware import find_hardware
 from reprorun.workflow.base import base_reference
@@ -40,11 +41,10 @@ def examine(spec: RunSpec, connect: Callable[[], Engine]) -> list[Check]:
     try:
         engine = connect()
         info = engine.info()
-    except EngineError as error:
-        found, _, mend = str(error).partition(". ")
-        return [*checks, Check(name="engine", state="bad", found=found, mend=mend)]
-    checks.append(_engine(info))
-    if os.path.isdir(info.root_dir):
+    except (EngineError, UsageError) as error:
+        return [*checks, _no_engine(error)]
+    checks += [_engine(info), *(_lacking(lack) for lack in lacks_of(info))]
+    if not info.remote and os.path.isdir(info.root_dir):
         checks.append(_disk("engine's disk", info.root_dir))
     return [*checks, _gpu(info), _base_image(spec, engine)]
 
@@ -99,10 +99,21 @@ def _disk(name: str, path: str) -> Check:
     return Check(name=name, state="poor", found=found, mend=mend)
 
 
+def _no_engine(error: ReprorunError) -> Check:
+    text = str(error)
+    found, _, mend = text.partition("\n" if "\n" in text else ". ")
+    return Check(name="engine", state="bad", found=found, mend=mend)
+
+
 def _engine(info: EngineInfo) -> Check:
     rootless = ", rootless" if info.rootless else ""
-    found = f"{info.name} {info.version} (API {info.api_version}{rootless}), {info.os}"
+    where = f"; {info.address}, by {info.named_by}" if info.address else ""
+    found = f"{info.name} {info.version} (API {info.api_version}{rootless}), {info.os}{where}"
     return Check(name="engine", state="good", found=found)
+
+
+def _lacking(lack: Lack) -> Check:
+    return Check(name="engine lacks", state="poor", found=lack.what, mend=lack.instead)
 
 
 def _gpu(info: EngineInfo) -> Check:

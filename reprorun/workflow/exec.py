@@ -11,10 +11,10 @@ import reprorun
 from reprorun import files, store
 from reprorun.engine import Engine
 from reprorun.errors import UsageError
-from reprorun.model import Archive, Outcome, Plan, Record, RunSpec, Value
+from reprorun.model import Outcome, Plan, Record, RunSpec, Value
 from reprorun.plan import Facts, made_directories, make_plan
 from reprorun.workflow.build import build_environment, build_run
-from reprorun.workflow.garage_outputs import adopt
+from reprorun.workflow.finish import close_record
 from reprorun.workflow.gather import (
     Connect,
     Environment,
@@ -23,7 +23,6 @@ from reprorun.workflow.gather import (
     gather_sources,
     recall_environment,
 )
-from reprorun.workflow.harvest import find_sub_records, write_variant
 from reprorun.workflow.keeper import Keeper
 from reprorun.workflow.opening import (
     archive_code,
@@ -88,7 +87,7 @@ def carry_out(
     """
     with keeper.telling_failures():
         outcome = run(plan, environment, engine, keeper, report)
-        return _close_record(spec, outcome, keeper)
+        return _close_record(outcome, keeper)
 
 
 def dry_run(spec: RunSpec, connect: Connect) -> Plan:
@@ -122,15 +121,19 @@ def prepare(
         UsageError, EngineError: with the reason; the record says so.
     """
     with keeper.telling_failures():
-        archive = archive_code(sources, keeper)
-        plan = _plan(spec, sources, environment, keeper, archive)
-        _build(plan, spec, sources, environment, engine, keeper, report)
+        plan = plan_run(spec, sources, environment, keeper)
+        archive = os.path.join(keeper.log_dir, store.ARCHIVE_FILE)
+        make_images(plan, spec, sources, environment, archive, engine, report)
         return plan
 
 
-def _plan(
-    spec: RunSpec, sources: Sources, environment: Environment, keeper: Keeper, archive: Archive
-) -> Plan:
+def plan_run(spec: RunSpec, sources: Sources, environment: Environment, keeper: Keeper) -> Plan:
+    """Archive the code into the record, and plan the run.
+
+    Raises:
+        UsageError: there is nothing to archive, or a file can't be read.
+    """
+    archive = archive_code(sources, os.path.join(keeper.log_dir, store.ARCHIVE_FILE))
     facts = make_facts(sources, environment, keeper.log_dir, keeper.record.id)
     plan = make_plan(spec, facts, environment.plan, archive.sha256)
     keeper.update(archive=archive, image=plan.run_tag, status="building")
@@ -158,15 +161,23 @@ def make_facts(sources: Sources, environment: Environment, log_dir: str, run_id:
     )
 
 
-def _build(
+def make_images(
     plan: Plan,
     spec: RunSpec,
     sources: Sources,
     environment: Environment,
+    archive: str,
     engine: Engine,
-    keeper: Keeper,
     report: Reporter,
 ) -> None:
+    """Make the environment's image and the run's, where the engine has them not.
+
+    Args:
+        archive: path of the launch archive.
+
+    Raises:
+        BuildFailed, LockFailed: with the reason.
+    """
     image = build_environment(
         plan.environment,
         environment.lock,
@@ -178,33 +189,13 @@ def _build(
         offline=spec.offline,
     )
     directories = made_directories(sources.code, sources.inputs)
-    build_run(plan, keeper.log_dir, directories, image, engine, report, rebuild=spec.rebuild)
+    build_run(plan, archive, directories, image, engine, report, rebuild=spec.rebuild)
 
 
 # ---------------------------------------------------------------- the record's end
 
 
-def _close_record(spec: RunSpec, outcome: Outcome, keeper: Keeper) -> Finished:
-    keeper.free_reserve()
-    adopt(keeper.log_dir)
-    sub_records = find_sub_records(keeper.log_dir)
-    write_variant(keeper.log_dir, sub_records, spec.params)
-    outputs, odd = store.list_outputs(keeper.log_dir)
-    finished = outcome.exit_code == 0  # else it may have ended before the call
-    calls = sub_records or store.FUNCTION_FILE in spec.payloads  # a plain one leaves no sub-record
-    unused = _unused_params(spec) if finished and spec.params and not calls else None
-    if unused:
-        keeper.note(unused)
-    keeper.update(
-        sub_records=sub_records, outputs=outputs, not_kept=(*keeper.record.not_kept, *odd)
-    )
+def _close_record(outcome: Outcome, keeper: Keeper) -> Finished:
+    unused = close_record(outcome, keeper)
     exit_code = UsageError.exit_code if unused else outcome.exit_code
     return Finished(record=keeper.record, log_dir=keeper.log_dir, exit_code=exit_code, error=unused)
-
-
-def _unused_params(spec: RunSpec) -> str:
-    names = ", ".join(spec.params)
-    return (
-        f"-P {names} had no effect: {spec.script} called no function wrapped by "
-        "@reprorun.wrap_experiment. Pass it as an argument of the script instead."
-    )

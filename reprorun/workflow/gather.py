@@ -89,6 +89,7 @@ def gather_sources(spec: RunSpec) -> Sources:
     requirements = find_requirements(code, _lock_path(spec))
     inputs = find_inputs(spec.inputs, spec.cwd, code)
     refuse_what_engines_change(spec, code, inputs)
+    _refuse_archived_secrets(spec, code, inputs)
     return Sources(
         code=code,
         requirements=requirements,
@@ -116,6 +117,23 @@ def refuse_what_engines_change(spec: RunSpec, code: Code, inputs: Sequence[Input
                 f"{word!r} is not UTF-8, and engines pass nothing else on unchanged. Rename it, "
                 "or hand it over in a file."
             ) from error
+
+
+def _refuse_archived_secrets(spec: RunSpec, code: Code, inputs: Sequence[InputFile]) -> None:
+    """Raise UsageError where a secret is a file that is kept after all."""
+    root, archived = os.path.realpath(code.root), set(code.files)
+    for secret in spec.secrets:
+        if os.path.relpath(secret.source, root) in archived:
+            raise UsageError(
+                f"--secret id={secret.id}: {secret.source} is in the repository, of which the "
+                "record keeps every file that git does not ignore. Have git ignore it, or move it."
+            )
+        for entry in inputs:
+            if f"{secret.source}/".startswith(f"{os.path.realpath(entry.path)}/"):
+                raise UsageError(
+                    f"--secret id={secret.id}: {secret.source} lies in the input {entry.path}, "
+                    "which is kept by its digest and goes into packs. Move it."
+                )
 
 
 def _notes(spec: RunSpec, code: Code, requirements: Requirements) -> list[str]:

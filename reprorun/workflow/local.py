@@ -44,7 +44,7 @@ def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> i
     record = first_record(spec, sources, _host())
     keeper = open_record(spec, sources.code.metadata, record)
     with keeper.telling_failures():
-        archive = archive_code(sources, keeper)
+        archive = archive_code(sources, os.path.join(keeper.log_dir, store.ARCHIVE_FILE))
         keeper.update(
             archive=archive,
             isolated=False,
@@ -64,7 +64,7 @@ def execute_locally(spec: RunSpec, command: str, variables: dict[str, str]) -> i
         exit_code = done.returncode if done.returncode >= 0 else 128 - done.returncode
         keeper.free_reserve()
         outputs, odd = store.list_outputs(keeper.log_dir)
-        keeper.update(
+        keeper.close(
             status="finished" if exit_code == 0 else "failed",
             reason=None if exit_code == 0 else f"ended with exit code {exit_code}",
             exit_code=exit_code,

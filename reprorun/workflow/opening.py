@@ -15,6 +15,7 @@ from reprorun.experiment import dump_json
 from reprorun.experiment.archive import write_archive
 from reprorun.experiment.repository import LeftOut as TreeLeftOut
 from reprorun.experiment.repository import RepositoryError, Tree
+from reprorun.held import hold_log_dir
 from reprorun.known import remember_record
 from reprorun.model import Archive, Code, EngineUsed, Output, Package, Record, RunSpec, SchemaMark
 from reprorun.plan import choose_gpus, container_command, redact
@@ -36,15 +37,19 @@ def describe_code(code: Code) -> str:
     return f"{name} at {code.commit[:12]}{dirty}, {count}"
 
 
-def log_directory(spec: RunSpec) -> str:
+def log_directory(spec: RunSpec, prefix: str = PREFIX) -> str:
     """Where the record goes, before a number is put behind it.
+
+    Args:
+        spec: names it, or not.
+        prefix: where it goes by default, below data/local.
 
     Raises:
         UsageError: the name can't be a directory's.
     """
     if spec.log_dir:
         return os.path.join(spec.cwd, spec.log_dir)
-    return os.path.join(spec.cwd, "data", "local", PREFIX, _name(spec))
+    return os.path.join(spec.cwd, "data", "local", prefix, _name(spec))
 
 
 def _name(spec: RunSpec) -> str:
@@ -73,23 +78,26 @@ def open_record(spec: RunSpec, metadata: dict[str, str], record: Record) -> Keep
         EngineError: its disk is full.
     """
     path = log_directory(spec)
-    log_dir = store.use_log_dir(path) if spec.log_dir else store.claim_log_dir(path)
+    claim = store.use_log_dir if spec.log_dir else store.claim_log_dir
+    held = hold_log_dir(record.id, path, lambda: claim(path))
+    log_dir = held.mark.log_dir or path
     try:
         # first of all: it marks the directory as a log directory, which no other run archives
         dump_json(os.path.join(log_dir, store.METADATA_FILE), metadata)
         for name, data in spec.payloads.items():
             files.write(os.path.join(log_dir, name), data)
-        keeper = Keeper(os.path.realpath(log_dir), record)
+        keeper = Keeper(os.path.realpath(log_dir), record, held)
         remember_record(keeper.record.id, keeper.log_dir)
         return keeper
     except OSError as error:
+        held.let_go()
         raise EngineError(explain(error, log_dir)) from error
 
 
 def first_record(spec: RunSpec, sources: Sources, environment: Environment) -> Record:
     """The record of a run that is about to begin."""
     code, engine = sources.code, environment.engine
-    gpus = choose_gpus(spec.gpus, engine)
+    gpus = choose_gpus(spec.gpus, engine, spec.gpu_devices)
     return Record(
         reprorun=SchemaMark(version=reprorun.__version__),
         id=os.urandom(8).hex(),
@@ -99,7 +107,8 @@ def first_record(spec: RunSpec, sources: Sources, environment: Environment) -> R
         cwd=code.workdir,
         command=container_command(spec, code),
         params=spec.params,
-        environment=redact(spec.env),
+        environment=redact(spec.env, spec.passed),
+        secrets=tuple(secret.id for secret in spec.secrets),
         githash=code.githash,
         dirty=code.dirty,
         launcher=code.metadata["launcher"],
@@ -134,13 +143,16 @@ def _recorded(package: Package) -> Package:
     return replace(package, wheel=replace(package.wheel, url=None))
 
 
-def archive_code(sources: Sources, keeper: Keeper) -> Archive:
+def archive_code(sources: Sources, path: str) -> Archive:
     """Write the launch archive: made of the code, or the one that is there.
+
+    Args:
+        sources: the code.
+        path: of the file to write.
 
     Raises:
         UsageError: there is nothing to archive, or a file can't be read.
     """
-    path = os.path.join(keeper.log_dir, store.ARCHIVE_FILE)
     if sources.archive:
         shutil.copyfile(sources.archive, path)
         digest = files.sha256_of(path)

@@ -46,6 +46,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ONE_LINE = re.compile(r"[^\n\0]*")
 _PRINTABLE = re.compile(r"[ -~]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 class Original(Value, frozen=True, kw_only=True):
@@ -217,6 +218,9 @@ def _check(record: Record) -> None:
     _refuse_paths("import path", record.import_paths)
     _refuse_paths("launcher", [record.launcher.lstrip("/")])
     _refuse_unlike(_VARIABLE, "variable", record.environment)
+    _refuse_unlike(_SECRET, "secret", record.secrets)
+    if record.archive:
+        _refuse_unlike(_SHA256, "archive digest", [record.archive.sha256])
     if GUEST_VARIABLE in record.environment:
         raise RecordError(f"the record sets {GUEST_VARIABLE}, which reprorun itself sets.")
     _refuse_unlike(_COMMIT, "commit", [(record.githash or "0000000").removesuffix("-dirty")])

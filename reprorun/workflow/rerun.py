@@ -216,6 +216,8 @@ def _of_secrets(launch: Launch) -> Iterator[Difference]:
             yield Difference(
                 what=f"variables: {name}", original=REDACTED, now="given anew", wanted=True
             )
+    for name in launch.original.record.secrets:
+        yield Difference(what=f"secrets: {name}", original="given", now="given anew", wanted=True)
 
 
 def _as_recorded(now: Sequence[InputFile], original: Sequence[InputFile]) -> tuple[InputFile, ...]:

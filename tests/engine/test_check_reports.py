@@ -12,7 +12,7 @@ import pytest
 from reprorun.workflow import check_result
 
 from .bench import Bench, Done
-from .browser import Browser, browser
+from .browser import CONTRAST, Browser, browser
 from .conftest import Session
 from .schema import violations
 
@@ -108,28 +108,6 @@ def test_github_is_told(checked: Checked) -> None:
 
 # ---------------------------------------------------------------- the page
 
-_CONTRAST = """() => {
-  const parts = color => color.match(/[\\d.]+/g).map(Number);
-  const light = color => parts(color).slice(0, 3).map(c => c / 255)
-    .map(c => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
-  const back = element => {
-    for (; element; element = element.parentElement) {
-      const color = getComputedStyle(element).backgroundColor;
-      if (parts(color)[3] !== 0) return color;
-    }
-    return "rgb(255, 255, 255)";
-  };
-  const found = [];
-  for (const element of document.querySelectorAll("body *")) {
-    if (element.closest("svg") || !element.innerText) continue;
-    const [a, b] = [light(getComputedStyle(element).color), light(back(element))];
-    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
-    if (ratio < 4.5) found.push([element.outerHTML.slice(0, 80), ratio]);
-  }
-  return found;
-}"""
-
 
 @pytest.mark.browser
 def test_the_page_in_a_browser(checked: Checked, browser: Browser) -> None:
@@ -185,7 +163,7 @@ def test_in_the_dark(checked: Checked, browser: Browser) -> None:
     for dark in (False, True):
         with browser.open(checked.file("r.html"), dark=dark) as seen:
             colors.append(seen.ask("getComputedStyle(document.body).backgroundColor"))
-            assert seen.ask(_CONTRAST) == []
+            assert seen.ask(CONTRAST) == []
     assert colors == ["rgb(255, 255, 255)", "rgb(21, 24, 28)"]
 
 

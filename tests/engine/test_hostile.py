@@ -315,3 +315,113 @@ def test_control_characters_of_a_name_do_not_reach_the_terminal(bench: Bench) ->
     for text in (done.err, bench.reprorun("show", str(done.log_dir)).out):
         assert "\x1b" not in text
         assert "\x07" not in text
+
+
+# ---------------------------------------------------------------- what later commands meet
+
+PLANTS = """
+import os, socket
+for name in {names!r}:
+    path = "/log/" + name
+    if os.path.lexists(path) and not os.path.isdir(path):
+        os.remove(path)
+    if {kind!r} == "fifo":
+        os.mkfifo(path)
+    elif {kind!r} == "socket":
+        socket.socket(socket.AF_UNIX).bind(path)
+    elif {kind!r} == "device":
+        os.mknod(path, 0o020666, 0)  # which needs no right: overlay file systems use it
+    elif {kind!r} == "link":
+        os.symlink("{victim}/secret.json", path)
+    else:
+        os.mkdir(path)
+print("planted")
+"""
+READ_LATER = (
+    "progress.csv", "metrics.json", "x.npy", "x.pkl", "x.png", "events.out.tfevents.1", "x.sqlite",
+    "x.zip", "x.h5", "x.ipynb", "README", "report.html",
+)  # fmt: skip
+OF_OURS = tuple(sorted(store.OURS - store.PAYLOADS - {"run.json"}))
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device", "link", "directory"])
+def test_no_command_hangs_or_shows_the_host(
+    bench: Bench, victim: Path, kind: str, tmp_path: Path
+) -> None:
+    names = (*READ_LATER, *OF_OURS)
+    text = PLANTS.format(names=names, kind=kind, victim=victim)
+    done = run(bench, text)
+    assert "planted" in done.out, done.err
+    place = str(done.log_dir)
+    began = time.monotonic()
+    for words in (
+        ("ls",), ("ls", "--json", str(bench.records)), ("show", place), ("show", "--json", place),
+        ("show", "--diff", place), ("compare", place, place),
+        ("compare", "--json", place, str(bench.root)),
+        ("export", "--format", "ro-crate", "-o", f"{tmp_path}/crate", place),
+        ("export", "--format", "slsa", place), ("rerun", "--dry-run", place),
+        ("check", "--html", f"{tmp_path}/page.html", place),
+        ("pack", "-o", f"{tmp_path}/run.rrpack", place), ("recover",),
+    ):  # fmt: skip
+        after = bench.reprorun(*words)
+        assert "Traceback" not in after.err, (words, after.err)
+        assert "hunter2" not in after.out + after.err, words
+        assert after.code in (0, 1, 2, 125), words
+    assert time.monotonic() - began < 60
+    made = [p for p in tmp_path.rglob("*") if p.is_file() and not p.is_symlink()]
+    kept = [p for p in made if b"hunter2" in p.read_bytes() and victim not in p.parents]
+    assert kept == []
+    assert unchanged(victim)
+    for container in containers_of(done.record.id):
+        container.remove(force=True)
+
+
+def test_no_program_is_left_that_runs_as_the_user(bench: Bench) -> None:
+    """A file that is setuid in the log directory would run as the user for everybody."""
+    text = (
+        "import os, shutil\nos.makedirs('/log/deep/er')\n"
+        "for path in ('/log/sh', '/log/deep/er/sh', 'sh'):\n"
+        "    shutil.copy('/bin/sh', path)\n    os.chmod(path, 0o6755)\n"
+        "os.chmod('/log/deep', 0o2777)\n"
+    )
+    done = run(bench, text)
+    assert done.code == 0, done.err
+    odd = {
+        str(path.relative_to(done.log_dir)): oct(path.lstat().st_mode)
+        for path in done.log_dir.rglob("*")
+        if path.is_file() and path.lstat().st_mode & 0o6000
+    }
+    assert odd == {}
+    assert os.access(done.log_dir / "sh", os.X_OK)  # what is not harmful stays
+
+
+SWAP = """
+import ctypes, os, threading, time
+libc = ctypes.CDLL(None)
+os.symlink("{victim}/empty", "/log/.swap")
+os.makedirs("/log/outputs", exist_ok=True)
+end = time.monotonic() + 4
+names = [b"/log/console.log", b"/log/outputs", b"/log/run.json", b"/log/Dockerfile"]
+rounds = 0
+while time.monotonic() < end:
+    for name in names:
+        libc.renameat2(-100, b"/log/.swap", -100, name, 2)  # exchange
+        libc.renameat2(-100, b"/log/.swap", -100, name, 2)
+    print("round", rounds)
+    rounds += 1
+os.kill(-1, 9) if {killed} else None
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_files_that_are_exchanged_while_the_host_writes(
+    bench: Bench, victim: Path, killed: bool
+) -> None:
+    done = run(bench, SWAP.format(victim=victim, killed=killed))
+    assert unchanged(victim)
+    assert copied(done) == []
+    assert "Traceback" not in done.err
+    if (done.log_dir / "run.json").is_file() and not (done.log_dir / "run.json").is_symlink():
+        assert done.record.status in ("finished", "failed")
+        for container in containers_of(done.record.id):
+            container.remove(force=True)

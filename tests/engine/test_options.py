@@ -106,7 +106,8 @@ def test_variables_are_passed_and_secrets_are_not_kept(bench: Bench) -> None:
     told = ["1", "a=b", "", "from $HOME 'here'", "hunter2", None]
     assert done.out.splitlines() == [repr(value) for value in told]
     kept = {name: value for name, value in zip(names, told, strict=True) if value is not None}
-    assert done.record.environment == {**kept, "MY_API_KEY": "<redacted>"}
+    not_kept = {"COPIED": "<redacted>", "MY_API_KEY": "<redacted>"}  # both by name alone
+    assert done.record.environment == {**kept, **not_kept}
     for path in done.log_dir.rglob("*"):
         if path.is_file() and path.name != store.CONSOLE_FILE:  # which it printed itself
             assert b"hunter2" not in path.read_bytes(), path.name

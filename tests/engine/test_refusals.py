@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from .bench import Bench, containers_of, one_message, ordinary_user, socket_path
 from .complete import archived, assert_valid
+from .disk import small_disk
 
 HELLO = "print('hello')\n"
 
@@ -239,19 +239,6 @@ def test_a_log_directory_below_a_file(hello: Bench) -> None:
 
 
 # ---------------------------------------------------------------- a disk that is full
-
-
-@contextmanager
-def small_disk(place: Path, size: str) -> Iterator[Path]:
-    """A file system of its own, seen by the engine too; it is unmounted in any case."""
-    if os.getuid() != 0:
-        pytest.skip("mounting a small disk takes root")
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "small", place], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
 
 
 def test_a_disk_that_outputs_fill_up(bench: Bench, tmp_path: Path) -> None:

@@ -370,6 +370,39 @@ class TestInAContainer:
         )
         assert [path.name for path in record.path.iterdir()] == ["launch_archive.tar.xz"]
 
+    @pytest.mark.parametrize(
+        ("given", "shown", "wanted"),
+        [
+            ({"seed": "abc"}, 'seed="abc"', "train() takes 'seed' as int"),
+            ({"seed": 1.5}, "seed=1.5", "train() takes 'seed' as int"),
+            ({"seed": True}, "seed=true", "train() takes 'seed' as int"),
+            ({"lr": "0,1"}, 'lr="0,1"', "train() takes 'lr' as float"),
+            ({"flag": 1}, "flag=1", "train() takes 'flag' as bool"),
+            ({"lr": "9" * 99}, "lr=...", "train() takes 'lr' as float"),
+            ({"name": 5}, "name=5", "train() takes 'name' as str; values are JSON"),
+        ],
+    )
+    def test_values_of_another_type_than_annotated(self, record, capsys, given, shown, wanted):
+        record.tell(**given)
+
+        @wrap_experiment
+        def train(ctxt, seed: int = 1, lr: float = 0.5, flag: bool = False, name: str = ""):
+            pass
+
+        with pytest.raises(SystemExit) as caught:
+            train()
+        assert caught.value.code == 2
+        assert capsys.readouterr().err.startswith(f"reprorun: error: -P {shown}: {wanted}")
+
+    def test_values_that_fit_their_annotation_or_have_none(self, record):
+        record.tell(seed=None, lr=1, flag=True, name="5", other="auto", sizes="no list")
+
+        @wrap_experiment(name="x")
+        def train(ctxt, seed: int, lr: float, flag: bool, name: str, sizes: list, other=0.1):
+            return seed, lr, flag, name, other, sizes
+
+        assert train() == (None, 1, True, "5", "auto", "no list")
+
     def test_a_function_that_takes_everything(self, record):
         record.tell(foo=1)
         assert wrap_experiment(lambda ctxt, **more: more, name="x")(a=2) == {"a": 2, "foo": 1}

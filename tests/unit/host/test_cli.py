@@ -14,7 +14,7 @@ import click
 import pytest
 
 import reprorun
-from reprorun import errors, store
+from reprorun import errors, record_index, store
 from reprorun.cli import COMMANDS, run
 from reprorun.cli.records import _HEADER
 from reprorun.engine.fake import FakeEngine
@@ -109,7 +109,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(directory: str) -> Iterator[str]:
         raise error
 
-    monkeypatch.setattr(store, "find_records", fail)
+    monkeypatch.setattr(record_index, "list_records", fail)
 
 
 ALL_ERRORS = [

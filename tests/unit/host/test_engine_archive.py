@@ -15,6 +15,7 @@ import pytest
 
 from reprorun.engine.archive import CREATED, write_archive
 from reprorun.engine.context import write_context, write_files
+from reprorun.engine.references import familiar, in_full
 from reprorun.environment.layers import PlainLayer
 from reprorun.environment.tar import file
 from reprorun.errors import UsageError
@@ -242,3 +243,53 @@ def test_a_file_that_changes_while_it_is_read(
 def test_a_file_that_is_gone(tmp_path: Path) -> None:
     with pytest.raises((UsageError, FileNotFoundError)):
         context(tmp_path, "gone")
+
+
+# ---------------------------------------------------------------- the form of OCI
+
+
+def oci(*layers: Any, tags: tuple[str, ...] = ("a:1",)) -> dict[str, bytes]:
+    pieces = write_archive(spec(), tags, PARENT, layers, BELOW, lambda digests: None, "oci")
+    return unpacked(b"".join(pieces))
+
+
+def test_an_oci_layout_has_the_same_settings_and_links_to_the_layers() -> None:
+    found = oci(layer("x"), layer("y"))
+    (named,) = json.loads(found["index.json"])["manifests"]
+    assert named["annotations"] == {"org.opencontainers.image.ref.name": "docker.io/library/a:1"}
+    manifest = json.loads(blob(found, named))
+    settings = blob(found, manifest["config"])
+    assert json.loads(settings) == config(archive(layer("x"), layer("y")))
+    digests = [entry["digest"] for entry in manifest["layers"]]
+    assert tuple(digests[:2]) == BELOW
+    assert digests == json.loads(settings)["rootfs"]["diff_ids"]
+    for entry, one in zip(manifest["layers"][2:], (layer("x"), layer("y")), strict=True):
+        assert blob(found, entry) == b"".join(one.pieces())
+    assert not any(digest.replace(":", "/") in name for digest in BELOW for name in found)
+
+
+def test_an_oci_layout_without_a_name() -> None:
+    (named,) = json.loads(oci(layer("x"), tags=())["index.json"])["manifests"]
+    assert "annotations" not in named
+
+
+def blob(found: dict[str, bytes], entry: dict[str, Any]) -> bytes:
+    data = found["blobs/" + entry["digest"].replace(":", "/")]
+    assert entry["digest"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
+    assert entry["size"] == len(data)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("short", "full"),
+    [
+        ("a:1", "docker.io/library/a:1"),
+        ("a/b:1", "docker.io/a/b:1"),
+        ("docker.io/a/b:1", "docker.io/a/b:1"),
+        ("localhost/a:1", "localhost/a:1"),
+        ("host:5000/a/b@sha256:0", "host:5000/a/b@sha256:0"),
+    ],
+)
+def test_names_in_full(short: str, full: str) -> None:
+    assert in_full(short) == full
+    assert familiar(full) == short.removeprefix("docker.io/")

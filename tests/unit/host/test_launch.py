@@ -114,7 +114,7 @@ def test_a_batch_of_none(dry: Any) -> None:
         ({"method_call": "train"}, "was given 'train'"),
         ({"batch_tasks": [experiment, None]}, "was given None"),
         ({"batch_tasks": [{"variant": {}}]}, "was given None"),
-        ({"method_call": experiment, "engine": "lxc"}, "engine 'lxc' is none of docker, local"),
+        ({"method_call": experiment, "engine": "lxc"}, "'lxc' is none of docker, podman, local"),
     ],
 )
 def test_wrong_arguments(given: dict[str, Any], message: str, capsys: Capture) -> None:

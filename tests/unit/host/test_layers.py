@@ -480,6 +480,7 @@ def test_the_guest_is_no_more_than_it_needs() -> None:
         "reprorun/__init__.py",
         "reprorun/experiment_wrapper.py",
         "reprorun/launch.py",
+        "reprorun/launch_sweep.py",
     }
     shims = {name for name in guest_files() if name.startswith(f"{SHIMS}/")}
     assert {name for name in guest_files() if not name.endswith(".py")} == {f"{SHIMS}/bin/git"}

@@ -123,7 +123,7 @@ def test_names_of_all_kinds(tmp_path: Path) -> None:
 
 
 def test_links_of_a_record_are_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "secret").write_text("not for others")
     log_dir = make_log_dir(tmp_path / "train")
     (log_dir / "file").symlink_to(tmp_path / "secret")
     (log_dir / "directory").symlink_to(tmp_path)
@@ -135,7 +135,7 @@ def test_links_of_a_record_are_not_followed(tmp_path: Path) -> None:
     assert index.left_out == tuple(
         LeftOut(path=name, reason=why) for name in ("directory", "file", "pipe")
     )
-    assert b"secret" not in (tmp_path / "p").read_bytes().replace(b"/secret", b"")
+    assert b"not for others" not in (tmp_path / "p").read_bytes()
 
 
 def test_files_that_the_record_names_are_checked() -> None:

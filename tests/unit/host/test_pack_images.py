@@ -132,7 +132,7 @@ def test_what_is_written_is_read() -> None:
         names = tar.getnames()
         last = tar.extractfile("manifest.json")
         assert last is not None
-        assert json.loads(last.read())[0]["RepoTags"] == ["reprorun/base:1"]
+        assert json.loads(last.read())[0]["RepoTags"] == ["docker.io/reprorun/base:1"]
     assert names[-1] == "manifest.json"
     assert len(names) == 4  # a layer that is there twice is sent once
 

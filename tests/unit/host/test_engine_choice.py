@@ -1,0 +1,52 @@
+"""--engine, REPRORUN_ENGINE and the project: which engine a command talks to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reprorun import engine
+from reprorun.cli.engines import chosen_engine, is_local
+from reprorun.errors import UsageError
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the engine is asked to be."""
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(engine, "connect", lambda *kind: calls.append(kind))
+    return calls
+
+
+def test_whatever_answers_where_nothing_is_named(tmp_path: Path, asked: list[Any]) -> None:
+    chosen_engine(None, str(tmp_path))()
+    assert asked == [()]
+
+
+def test_flag_over_variable_over_project(
+    tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.reprorun]\nengine = "podman"\n')
+    chosen_engine(None, str(tmp_path))()
+    monkeypatch.setenv("REPRORUN_ENGINE", "docker")
+    chosen_engine(None, str(tmp_path))()
+    chosen_engine("podman", str(tmp_path))()
+    assert asked == [("podman",), ("docker",), ("podman",)]
+
+
+def test_local_is_for_exec_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_local("local", str(tmp_path))
+    assert not is_local(None, str(tmp_path))
+    monkeypatch.setenv("REPRORUN_ENGINE", "local")
+    with pytest.raises(UsageError, match="REPRORUN_ENGINE: local runs no containers"):
+        chosen_engine(None, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["rkt", "Docker", " podman"])
+def test_an_engine_that_is_none(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="none of docker, podman, local"):
+        chosen_engine(name, str(tmp_path))
+    with pytest.raises(UsageError, match="--engine"):
+        is_local(name, str(tmp_path))
