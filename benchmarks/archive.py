@@ -128,7 +128,7 @@ def forget(place: str) -> None:
 
 def make_repository(root: str, files: int) -> None:
     """A repository of files of some kilobytes, as many in a directory as people have."""
-    chosen = random.Random(1)  # noqa: S311  # the same repository each time
+    chosen = random.Random(1)  # the same repository each time
     for number in range(files):
         directory = os.path.join(root, f"package_{number // 500}", f"part_{number // 25}")
         os.makedirs(directory, exist_ok=True)

@@ -235,10 +235,13 @@ def _connect(engine: str) -> Callable[[], Any]:
 def _run_in_container(task: Task, engine: str) -> int:
     from reprorun.cli.report import make_reporter
     from reprorun.workflow.exec import execute
+    from reprorun.workflow.recover import recover_by_the_way
 
     report = make_reporter(quiet=False, verbose=False, json=False)
+    connect = _connect(engine)
     try:
-        finished = execute(_spec(task), _connect(engine), report)
+        recover_by_the_way(connect, report)
+        finished = execute(_spec(task), connect, report)
         report.step(finished.record.status, finished.record.reason or "")
         report.step("record", finished.log_dir)
     finally:
@@ -253,11 +256,13 @@ def _launch_side_by_side(tasks: list[Task], parallel: int, engine: str, dry: boo
         return
     from reprorun.cli.shown import Shown
     from reprorun.workflow.batch import run_batch
+    from reprorun.workflow.recover import recover_by_the_way
 
     shown = Shown(quiet=False, verbose=False)
+    connect = _connect(engine)
     try:
+        recover_by_the_way(connect, shown.report)
         specs = [_spec(task) for task in tasks]
-        connect = _connect(engine)
         ended = run_batch(specs, parallel, connect, shown.begin, shown.of, shown.report)
     finally:
         shown.close()

@@ -188,11 +188,13 @@ def _axis(name: str, values: Sequence[Any]) -> Axis:
 def _run(request: SweepRequest, resume: str | None, parallel: int | None, quiet: bool) -> Swept:
     from reprorun.cli.shown import Shown
     from reprorun.engine import connect
+    from reprorun.workflow.recover import recover_by_the_way
     from reprorun.workflow.sweep import here, resume_sweep, run_sweep
 
     shown = Shown(quiet=quiet, verbose=False)
     make_runner = here(connect, shown.of, parallel, shown.report)
     try:
+        recover_by_the_way(connect, shown.report)
         if resume is None:
             return run_sweep(request, connect, make_runner, shown.begin, shown.report)
         cwd = os.getcwd()

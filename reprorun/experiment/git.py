@@ -1,9 +1,14 @@
-"""Asks git, with nothing of the user's hooks, monitors or locks in between."""
+"""Asks git, with nothing of a repository's hooks, monitors, filters or locks in between.
+
+A repository's own settings can name programs that git runs for a mere question. Who has unpacked a
+stranger's repository in order to run it in a container has not agreed to those.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Dict, NamedTuple
 
 _GITLINK = "160000"
 # A git hook that starts us has these set; they would make every question one about its repository.
@@ -66,6 +71,7 @@ def status(root: str) -> Status:
         # A rename is then a deletion and an addition: each path is judged on its own.
         "--no-renames",
         "--no-ahead-behind",
+        variables=_without_filters(root),
     )
     commit = None
     changed = []
@@ -114,9 +120,27 @@ def _fields(output: bytes) -> list[str]:
     return [os.fsdecode(field) for field in output.split(b"\0") if field]
 
 
-def _ask(root: str, *arguments: str) -> bytes:
+@lru_cache(maxsize=None)
+def _without_filters(root: str) -> Dict[str, str]:
+    """Variables that switch the filters off which the repository itself brings.
+
+    git would run them for files that look changed. Those of the user's own settings stay. Without
+    one, a file that differs from the commit is changed, which it is.
+    """
+    listing = ("config", "-z", "--show-scope", "--name-only", "--get-regexp", r"^filter\.")
+    words = _fields(_run(root, *listing)[1])
+    own = [name for scope, name in zip(words[::2], words[1::2]) if scope in ("local", "worktree")]
+    first = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+    variables = {"GIT_CONFIG_COUNT": str(first + len(own))}
+    for number, name in enumerate(own, first):
+        off = "false" if name.endswith(".required") else ""
+        variables.update({f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": off})
+    return variables if own else {}
+
+
+def _ask(root: str, *arguments: str, variables: Dict[str, str] = {}) -> bytes:  # noqa: B006
     try:
-        code, output, complaint = _run(root, *arguments)
+        code, output, complaint = _run(root, *arguments, variables=variables)
     except FileNotFoundError:
         raise RepositoryError(f"{root} can't be read: git is not installed; install it") from None
     # git goes on without a directory that it may not read; a record must not.
@@ -125,8 +149,17 @@ def _ask(root: str, *arguments: str) -> bytes:
     return output
 
 
-def _run(directory: str, *arguments: str) -> tuple[int, bytes, str]:
+def _run(
+    directory: str,
+    *arguments: str,
+    variables: Dict[str, str] = {},  # noqa: B006
+) -> tuple[int, bytes, str]:
     """Runs git; FileNotFoundError means that there is no git (a missing directory is git's to say).
+
+    Args:
+        directory: Where.
+        arguments: Of git.
+        variables: For its environment, beside our own.
 
     Returns:
         The exit code, standard output, standard error.
@@ -135,7 +168,7 @@ def _run(directory: str, *arguments: str) -> tuple[int, bytes, str]:
 
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
     environment = {k: v for k, v in os.environ.items() if k not in _OF_THE_CALLER}
-    environment.update(GIT_OPTIONAL_LOCKS="0", LC_ALL="C")
+    environment.update(variables, GIT_OPTIONAL_LOCKS="0", LC_ALL="C")
     done = subprocess.run(
         [*command, "-C", directory, *arguments],
         stdin=subprocess.DEVNULL,

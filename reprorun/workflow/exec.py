@@ -69,11 +69,10 @@ def execute(spec: RunSpec, connect: Connect, report: Reporter) -> Finished:
             record = first_record(spec, sources, environment)
             keeper = open_record(spec, sources.code.metadata, record)
             plan = prepare(spec, sources, environment, engine, keeper, report)
-        return carry_out(spec, plan, environment, engine, keeper, report)
+        return carry_out(plan, environment, engine, keeper, report)
 
 
 def carry_out(
-    spec: RunSpec,
     plan: Plan,
     environment: Environment,
     engine: Engine,

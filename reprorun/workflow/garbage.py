@@ -202,16 +202,22 @@ def _in_cache(needed: Needed) -> Iterator[Garbage]:
         if not _wheels_of_note(path) <= needed.wheels:
             yield _cached("built wheel", path)
     for path in _files("inputs"):
-        in_use = time.time() - os.lstat(path).st_mtime < DAY  # by a shell, say, without a record
-        if os.path.basename(path) not in needed.inputs and not in_use:
+        # a young one may be in use by a shell, say, without a record
+        if os.path.basename(path) not in needed.inputs and _is_old(path):
             yield _cached("input", path)
     for path in stale_notes():
         yield _cached("note", path)
     for path in stale_indexes():
         yield _cached("index", path)
     for path in _files("scratch"):
-        if time.time() - os.lstat(path).st_mtime > DAY and not files.is_held(path):
+        if _is_old(path) and not files.is_held(path):
             yield _cached("scratch", path)
+    for path in _files("local"):
+        if _is_old(path):  # made again in a moment, from wheels that are needed
+            yield _cached("environment without a container", path)
+    for path in (*_files("cluster"), *_files("cluster", "digests")):
+        if os.path.isfile(path) and _is_old(path):
+            yield _cached("note of a cluster", path)
 
 
 def _wheels(needed: Needed) -> Iterator[Garbage]:
@@ -223,6 +229,10 @@ def _wheels(needed: Needed) -> Iterator[Garbage]:
                 yield _cached("wheel", path, packed[0] if packed else os.path.basename(path))
 
 
+def _is_old(path: str) -> bool:
+    return time.time() - os.lstat(path).st_mtime > DAY
+
+
 def _listed(directory: str) -> list[str]:
     """What lies in a directory; nothing where it is none, or a link to one."""
     if os.path.islink(directory) or not os.path.isdir(directory):
@@ -230,8 +240,8 @@ def _listed(directory: str) -> list[str]:
     return [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
 
 
-def _files(part: str) -> list[str]:
-    return _listed(files.cache_directory(part))
+def _files(*part: str) -> list[str]:
+    return _listed(files.cache_directory(*part))
 
 
 def _wheels_of_lock(path: str) -> set[str]:

@@ -209,8 +209,8 @@ def _check(record: Record) -> None:
     """Refuse what could mean something else to a tool that it is handed to."""
     if not record.isolated:
         raise RecordError(
-            "the record was made without a container, so what its run needed is not known. Run "
-            "its launcher with `reprorun exec` first."
+            "the record was made without a container: nothing kept its run from what else is on "
+            "that machine. Run its launcher with `reprorun exec` first."
         )
     if not record.argv or not record.command:
         raise RecordError("the record does not say what ran: it has no argv or command.")

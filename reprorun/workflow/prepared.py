@@ -148,7 +148,7 @@ def _run(
 ) -> Attempt:
     with keeper.telling_failures():
         plan = plan_run(spec, launch.sources, launch.environment, keeper)
-    finished = carry_out(spec, plan, launch.environment, engine, keeper, report)
+    finished = carry_out(plan, launch.environment, engine, keeper, report)
     refusal = finished.error or _refusal(finished.log_dir, finished.exit_code)
     return Attempt(finished.record, finished.log_dir, finished.exit_code, None, refusal)
 

@@ -110,7 +110,7 @@ def rerun_opened(
                 remember_record(launch.original.record.id, place.log_dir)
             keeper = open_record(spec, sources.code.metadata, restored.record)
             plan = prepare(spec, sources, restored.environment, engine, keeper, report)
-        finished = carry_out(spec, plan, restored.environment, engine, keeper, report)
+        finished = carry_out(plan, restored.environment, engine, keeper, report)
         if (
             launch.original.garage
             and finished.exit_code
