@@ -1,6 +1,6 @@
 """What an environment costs: `reprorun exec` against Dockerfiles that call pip, or uv.
 
-    python benchmarks/environment.py [PAIRS] [--json]
+    python benchmarks/environment.py [PAIRS] [--quick]
 
 It measures how long it takes until an experiment runs that needs numpy, scipy and matplotlib: from
 the command to the first line that the experiment prints, (a) in a new environment, (b) after one
@@ -25,21 +25,20 @@ engine has a layer of it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-PAIRS = 5
+from measuring import MEGABYTE, Effort, Figure, Row, Target, alone
+
 BASE = os.environ.get(
     "REPRORUN_BASE_IMAGE", f"python:{sys.version_info[0]}.{sys.version_info[1]}-slim"
 )
@@ -56,53 +55,38 @@ print(numpy.__version__, scipy.__version__, matplotlib.__version__)
 """
 BUNDLE = os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt")
 IN_BASE = "/etc/bundle.pem"  # where the base has it
-MEGABYTE = 1e6
 
 
-class Target(NamedTuple):
-    """A ratio of two sides' times, and how large it must or may be."""
-
-    case: str
-    above: str
-    below: str
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def reached(self, ratio: float) -> bool:
-        """Whether a ratio will do."""
-        return ratio >= (self.at_least or 0) and ratio <= (self.at_most or float("inf"))
-
-    def __str__(self) -> str:
-        return f">= {self.at_least:g}" if self.at_least else f"<= {self.at_most:g}"
-
-
-NEW, MORE, CHANGED = "(a) new environment", "(b) one small package more", "(c) changed script"
-TARGETS = (
-    Target(NEW, "pip", "reprorun", at_least=3),
-    Target(NEW, "reprorun", "uv", at_most=1),
-    Target(MORE, "pip", "reprorun", at_least=10),
-    Target(MORE, "uv", "reprorun", at_least=3),
-    Target(CHANGED, "changed", "unchanged", at_most=2),
+NEW = "new environment (numpy, scipy, matplotlib) until it runs"
+MORE = "one small package more until it runs"
+CHANGED = "changed script until it runs"
+RATIOS = (  # case, ours, theirs, what theirs is, target
+    (NEW, "reprorun", "pip", "`RUN pip install`", Target(at_least=5)),
+    (NEW, "reprorun", "uv", "`RUN uv pip install`", Target(at_least=1.2)),
+    (MORE, "reprorun", "pip", "`RUN pip install`", Target(at_least=10)),
+    (MORE, "reprorun", "uv", "`RUN uv pip install`", Target(at_least=3)),
+    (CHANGED, "changed", "unchanged", "nothing changed", Target(at_most=1.5)),
+    (NEW, "from wheels", "uv", "`RUN uv pip install`, no layer kept", Target(at_most=2)),
 )
-MEMORY = 200 * MEGABYTE
+MEMORY = Target(at_most=200)  # MB
 
 Times = dict[tuple[str, str], list[float]]  # (case, side) -> seconds, one a pair
 
 
-def main() -> int:
-    """Measure, print, remove what was made, and say whether the targets are reached."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("pairs", nargs="?", type=int, default=PAIRS)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def measure(effort: Effort) -> Iterator[Figure]:
+    """The figures. What was made is removed in any case."""
     scratch = Path(tempfile.mkdtemp(prefix="reprorun-benchmark-"))
     try:
         bench = Bench(scratch)
         bench.prepare()
-        for number in range(options.pairs):
-            say(f"pair {number + 1} of {options.pairs}")
+        for number in range(effort.pairs):
+            say(f"round {number + 1} of {effort.pairs}")
             bench.measure()
-        return report(bench, options.json)
+        for case, ours, theirs, against, target in RATIOS:
+            sides = (tuple(bench.times[case, side]) for side in (ours, theirs))
+            mine, others = sides
+            yield Row(what=case, against=against, ours=mine, theirs=others, target=target)
+        yield Row(what=f"memory: {NEW}", unit="MB", ours=(bench.peak / MEGABYTE,), target=MEMORY)
     finally:
         clean_up(scratch)
 
@@ -328,72 +312,10 @@ def clean_up(scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-# ---------------------------------------------------------------- the figures
-
-
-def report(bench: Bench, as_json: bool) -> int:
-    """Print the figures; 0 when all targets are reached."""
-    ratios = [ratio_of(target, bench.times) for target in TARGETS]
-    reached = [target.reached(ratio[0]) for target, ratio in zip(TARGETS, ratios, strict=True)]
-    reached.append(bench.peak <= MEMORY)
-    if as_json:
-        print(json.dumps(figures(bench, ratios, reached), indent=2))
-    else:
-        print_table(bench, ratios, reached)
-    return 0 if all(reached) else 1
-
-
-def summary(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, least, most."""
-    return statistics.median(values), min(values), max(values)
-
-
-def ratio_of(target: Target, times: Times) -> tuple[float, float, float]:
-    """The summary of the pairs' ratios."""
-    above, below = (times[target.case, side] for side in (target.above, target.below))
-    return summary([a / b for a, b in zip(above, below, strict=True)])
-
-
-def print_table(
-    bench: Bench, ratios: list[tuple[float, float, float]], reached: list[bool]
-) -> None:
-    """For people."""
-    pairs = len(next(iter(bench.times.values())))
-    print(f"seconds, median of {pairs} (least to most)")
-    for (case, side), values in bench.times.items():
-        print("  {:28}{:12}{:8.2f}  ({:.2f} to {:.2f})".format(case, side, *summary(values)))
-    print("ratios")
-    for target, ratio, good in zip(TARGETS, ratios, reached, strict=False):
-        what = f"{target.above} / {target.below}"
-        verdict = f"{target} is {'reached' if good else 'MISSED'}"
-        print("  {:28}{:20}{:8.2f}  ({:.2f} to {:.2f})".format(target.case, what, *ratio), verdict)
-    verdict = f"<= {MEMORY / MEGABYTE:.0f} MB is {'reached' if reached[-1] else 'MISSED'}"
-    print(f"peak memory of reprorun: {bench.peak / MEGABYTE:.0f} MB; {verdict}")
-
-
-def figures(
-    bench: Bench, ratios: list[tuple[float, float, float]], reached: list[bool]
-) -> dict[str, object]:
-    """For programs."""
-    names = ("median", "least", "most")
-    return {
-        "seconds": [
-            {"case": case, "side": side, **dict(zip(names, summary(values), strict=True))}
-            for (case, side), values in bench.times.items()
-        ],
-        "ratios": [
-            {"case": t.case, "ratio": f"{t.above} / {t.below}", "target": str(t), "reached": good}
-            | dict(zip(names, ratio, strict=True))
-            for t, ratio, good in zip(TARGETS, ratios, reached, strict=False)
-        ],
-        "peak_memory": {"bytes": bench.peak, "target": f"<= {MEMORY:.0f}", "reached": reached[-1]},
-    }
-
-
 def say(text: str) -> None:
     """A line for who waits."""
     print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(alone(measure, __doc__))

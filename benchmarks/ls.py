@@ -1,65 +1,78 @@
 """What listing many records costs: the first `ls` of a directory, which reads them all, and the
 next ones, which have an index; seconds and peak memory, over three sizes.
 
-    python benchmarks/ls.py [RECORDS]
+    python benchmarks/ls.py [PAIRS] [--quick]
 
-needs no engine. Exit code 1 when the target is missed, or when two lists of the same differ.
+needs no engine. Exit code 1 when a target is missed, or when two lists of the same differ.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+
+from measuring import REPRORUN, Effort, Figure, Growth, Row, Target, alone, spread
 
 from reprorun import store
 from reprorun.model import EngineUsed, Hardware, Output, Record, SchemaMark
 
-RECORDS = 100_000
+RECORDS, FEW = 100_000, 1_000
 IN_ONE = 1000  # records of a sweep, in a directory of their own
 TIMES = 3
-TARGET = 2.0  # seconds, of the second time
-REPRORUN = os.path.join(os.path.dirname(sys.executable), "reprorun")
+WITHIN = 2.0  # seconds, of the second time
 
 
-def main() -> int:
-    """Measure, print, and say whether the target is reached."""
-    most = int(sys.argv[1]) if len(sys.argv) > 1 else RECORDS
+def measure(effort: Effort) -> Iterator[Figure]:
+    """The figures."""
+    most = effort.size(RECORDS, FEW)
+    before = os.getcwd(), os.environ.get("XDG_CACHE_HOME")
     with tempfile.TemporaryDirectory() as place:
         os.chdir(place)
-        os.environ["XDG_CACHE_HOME"] = os.path.abspath("cache")
-        print("  records    first   second    ratio   memory   second time, against the row above")
-        second = 0.0
-        for count in (10, most // 100, most // 10, most):
-            second = measure(count, second)
-    verdict = "reached" if second <= TARGET else "MISSED"
-    print(f"{most:,} records the second time: {second:.2f} s; {TARGET:.0f} s is {verdict}")
-    return 0 if second <= TARGET else 1
+        os.environ["XDG_CACHE_HOME"] = os.path.join(place, "cache")
+        try:
+            yield from of_sizes((most // 100, most // 10, most))
+        finally:
+            os.chdir(before[0])
+            os.environ["XDG_CACHE_HOME"] = before[1] or ""
 
 
-def measure(count: int, before: float) -> float:
-    """Make so many records, list them, print a row, and return what the second time took."""
+def of_sizes(sizes: tuple[int, ...]) -> Iterator[Figure]:
+    """The growth of the first and of the next lists, and the last size's figures."""
+    listings = [listed_twice(count) for count in sizes]
+    firsts = tuple((first,) for first, _, _ in listings)
+    seconds = tuple(times for _, times, _ in listings)
+    yield Growth(what="`ls`, first time", of="records", sizes=sizes, seconds=firsts)
+    yield Growth(what="`ls`, next times", of="records", sizes=sizes, seconds=seconds)
+    yield Row(
+        what=f"`ls` of {sizes[-1]:,} records, next times",
+        ours=seconds[-1],
+        target=Target(at_most=WITHIN),
+    )
+    yield Row(
+        what=f"memory: `ls` of {sizes[-1]:,} records",
+        unit="MB",
+        ours=(listings[-1][2],),
+        target=Target(at_most=200),
+    )
+
+
+def listed_twice(count: int) -> tuple[float, tuple[float, ...], float]:
+    """Make so many records: seconds of the first list, of the next ones, and the most MB."""
     make_records(count)
     time.sleep(2.5)  # what was written just now is read again; these shall be older
     first, _ = listed("first")
-    times, memory = zip(*(listed("second") for _ in range(TIMES)), strict=True)
+    again = [listed("second") for _ in range(TIMES)]
     shutil.rmtree("cache", ignore_errors=True)
     listed("without")
     if not same("first", "second") or not same("first", "without"):
-        sys.exit("two lists of the same records differ")
-    second = statistics.median(times)
-    growth = f"x {second / before:.1f}" if before else ""
-    print(
-        f"{count:9,} {first:6.2f} s {second:6.2f} s {first / second:8.1f} {max(memory):5.0f} MB"
-        f"   {growth}",
-        flush=True,
-    )
+        raise SystemExit("two lists of the same records differ")
     shutil.rmtree("runs")
-    return second
+    return first, tuple(seconds for seconds, _ in again), spread([mb for _, mb in again]).most
 
 
 def make_records(count: int) -> None:
@@ -101,7 +114,7 @@ def listed(name: str) -> tuple[float, float]:
         process = subprocess.Popen([REPRORUN, "ls", "runs"], stdout=file)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
-        sys.exit("`reprorun ls` failed")
+        raise SystemExit("`reprorun ls` failed")
     return time.perf_counter() - began, usage.ru_maxrss * 1024 / 1e6
 
 
@@ -112,4 +125,4 @@ def same(one: str, other: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(alone(measure, __doc__))

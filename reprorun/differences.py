@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from reprorun.gpus import in_words
 from reprorun.model import BaseImage, Difference, GpuRequest, Limits, Package, Record
 
 NOTHING = "-"
@@ -135,10 +136,7 @@ def _limits(limits: Limits) -> dict[str, str]:
 
 
 def _gpus(request: GpuRequest | None) -> str:
-    if request is None:
-        return NOTHING
-    which = ", ".join(request.devices) or ("all" if request.count < 0 else str(request.count))
-    return f"{which} by runtime {request.runtime}" if request.runtime else which
+    return in_words(request) if request else NOTHING
 
 
 # ---------------------------------------------------------------- the host

@@ -5,6 +5,7 @@
     │   └── RecordError            2    a record that is not what it claims to be
     └── EngineError                125  the engine or the build failed, as docker says it
         ├── EngineUnavailable           no engine answers, or it refuses us
+        ├── FilesUnseen                 the engine does not see what is to be mounted
         ├── ImageMissing                an image that is neither there nor to be had
         ├── BuildFailed                 the image could not be built
         └── LockFailed                  the packages could not be resolved or fetched
@@ -39,6 +40,10 @@ class EngineError(ReprorunError):
 
 class EngineUnavailable(EngineError):
     """No engine answers at the address, or it refuses us."""
+
+
+class FilesUnseen(EngineError):
+    """What a container is to have mounted is not where its engine is."""
 
 
 class ImageMissing(EngineError):

@@ -372,6 +372,21 @@ class Lock(Value, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class Mount(Value, frozen=True, kw_only=True):
+    """A file or directory of the host in the container."""
+
+    source: str
+    target: str
+    read_only: bool = True
+
+
+class DeviceNode(Value, frozen=True, kw_only=True):
+    """The file of a device, and the group that may open it."""
+
+    path: str
+    group: int
+
+
 class EngineInfo(Value, frozen=True, kw_only=True):
     """Which engine it is and what it offers."""
 
@@ -390,6 +405,11 @@ class EngineInfo(Value, frozen=True, kw_only=True):
     named_by: str = ""  # what named that place, for people
     remote: bool = False  # it may be another machine's
     lacks: tuple[str, ...] = ()  # abilities of `engine.abilities`
+    cdi: tuple[str, ...] = ()  # devices that it has by CDI, as far as it says
+    gpu_nodes: tuple[DeviceNode, ...] = ()  # AMD's, where its machine is this one
+    shared: tuple[Mount, ...] | None = (
+        None  # with us, who are in a container of it; None: we aren't
+    )
 
 
 class Image(Value, frozen=True, kw_only=True):
@@ -431,21 +451,32 @@ class Hardware(Value, frozen=True, kw_only=True):
     gpu_driver: str | None = None
 
 
+class Gpu(Value, frozen=True, kw_only=True):
+    """A GPU that a container saw."""
+
+    name: str
+    memory: int = 0  # bytes; 0: not known
+
+
+class GpusSeen(Value, frozen=True, kw_only=True):
+    """What a container saw of GPUs, as its main process measured it before the run began."""
+
+    by: str = ""  # what was asked, such as nvidia-smi; empty: none were found
+    gpus: tuple[Gpu, ...] = ()
+    driver: str = ""
+    cuda: str = ""  # the newest that the driver supports
+    why: str = ""  # that there are none, where something stood in the way
+
+
 # ---------------------------------------------------------------- what will be done
 
 
-class Mount(Value, frozen=True, kw_only=True):
-    """A file or directory of the host in the container."""
-
-    source: str
-    target: str
-    read_only: bool = True
-
-
 class GpuRequest(Value, frozen=True, kw_only=True):
-    """GPUs as the engine is asked for them: by device request, or by a named runtime."""
+    """GPUs as the engine is asked for them: by a runtime, by device nodes, or by device request."""
 
-    runtime: str | None = None  # "nvidia"; None: a device request
+    runtime: str | None = None  # "nvidia"
+    driver: str = ""  # of a device request: "cdi" where the devices are named so
+    nodes: tuple[str, ...] = ()  # files of devices, which the container is given
     count: int = 0  # -1: all
     devices: tuple[str, ...] = ()
 
@@ -539,6 +570,8 @@ class GuestReport(Value, frozen=True, kw_only=True):
     python: str = ""
     outputs_kept: bool = False  # it has brought the outputs out of the working tree itself
     not_kept: tuple[LeftOut, ...] = ()  # of those
+    gpus: GpusSeen | None = None  # None: the run has none
+    refused: str | None = None  # why the command was not started
 
 
 class Output(Value, frozen=True, kw_only=True):
@@ -627,6 +660,7 @@ class Record(Value, frozen=True, kw_only=True):
     runtime: Literal["cpu", "gpu"] = "cpu"
     gpus: GpuRequest | None = None
     asked_gpus: Gpus | None = None  # None: not known
+    gpus_seen: GpusSeen | None = None  # in the container; None: not measured
     limits: Limits = Limits()
     network: Network = "none"
     numerics: Numerics = "native"

@@ -11,6 +11,7 @@ from typing import Any
 from reprorun.errors import UsageError
 from reprorun.experiment.guest import VARIABLE as GUEST_VARIABLE
 from reprorun.files import digest_of
+from reprorun.gpus import choose_gpus, gpu_groups, gpu_variables
 from reprorun.model import (
     HOSTNAME,
     HOSTS_FILE,
@@ -23,8 +24,6 @@ from reprorun.model import (
     ContainerSpec,
     EngineInfo,
     EnvironmentPlan,
-    GpuRequest,
-    Gpus,
     InputFile,
     Mount,
     Plan,
@@ -115,10 +114,11 @@ def _container(spec: RunSpec, facts: Facts, image: str) -> ContainerSpec:
         image=image,
         command=container_command(spec, facts.code),
         name=f"reprorun-{facts.run_id}",
-        env={**_gpu_variables(spec.gpus, gpus), **spec.env, GUEST_VARIABLE: _guest(spec, facts)},
+        env={**gpu_variables(spec.gpus, gpus), **spec.env, GUEST_VARIABLE: _guest(spec, facts)},
         passed=spec.passed,
         mounts=(log_mount, *inputs, *secrets),
         user=f"{facts.uid}:{facts.gid}",
+        groups=gpu_groups(gpus, facts.engine),
         hostname="" if spec.network == "host" else HOSTNAME,
         workdir=_join(WORKSPACE, facts.code.workdir),
         network=spec.network,
@@ -169,34 +169,6 @@ def _guest(spec: RunSpec, facts: Facts) -> str:
         "params": spec.params,
     }
     return json.dumps(guest)
-
-
-def choose_gpus(
-    asked: Gpus, engine: EngineInfo, assigned: tuple[str, ...] = ()
-) -> GpuRequest | None:
-    """How the engine is asked for GPUs; None means the CPU runtime.
-
-    `auto` takes the engine's GPU runtime where it has one. What was asked for by name or number is
-    requested in any case: an engine that has none refuses, and the run does not start. A number of
-    GPUs may have been assigned to the run already.
-    """
-    if asked.kind == "none":
-        return None
-    if asked.kind == "auto":
-        return GpuRequest(runtime="nvidia", count=-1) if "nvidia" in engine.runtimes else None
-    if asked.kind == "device":
-        return GpuRequest(devices=asked.devices)
-    if assigned:
-        return GpuRequest(devices=assigned)
-    return GpuRequest(count=-1 if asked.kind == "all" else asked.count)
-
-
-def _gpu_variables(asked: Gpus, request: GpuRequest | None) -> dict[str, str]:
-    if asked.kind == "none":
-        return {"CUDA_VISIBLE_DEVICES": "-1"}
-    if request and request.runtime:
-        return {"NVIDIA_VISIBLE_DEVICES": "all"}
-    return {}
 
 
 def made_directories(code: Code, inputs: tuple[InputFile, ...]) -> tuple[str, ...]:

@@ -61,6 +61,8 @@ def _gpus(request: GpuRequest | None) -> list[str]:
         return []
     if request.runtime:
         return ["--runtime", request.runtime]
+    if request.nodes or request.driver == "cdi":
+        return [f"--device={name}" for name in request.nodes or request.devices]
     if request.devices:
         return ["--gpus", '"device=' + ",".join(request.devices) + '"']
     return ["--gpus", "all" if request.count == -1 else str(request.count)]

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from reprorun.errors import UsageError
+from reprorun.experiment.gpus import VARIABLE as GPUS_VARIABLE
 from reprorun.experiment.guest import VARIABLE as GUEST_VARIABLE
 from reprorun.experiment.varied import VARIABLE as VARIED_VARIABLE
 from reprorun.json_text import read_value
@@ -96,7 +97,7 @@ def parse_env(entries: tuple[str, ...]) -> dict[str, str]:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             # without the value, which may be a secret
             raise UsageError(f"-e {name}: give it as KEY=VALUE, or KEY for the host's value.")
-        if name in (GUEST_VARIABLE, VARIED_VARIABLE):
+        if name in (GUEST_VARIABLE, VARIED_VARIABLE, GPUS_VARIABLE):
             raise UsageError(f"-e {name}: reprorun sets this variable itself.")
         if not equals:
             if name not in os.environ:

@@ -96,7 +96,9 @@ def _container(record: Record) -> str:
 
 def _machine(record: Record) -> str:
     host = record.host
-    gpus = f", {', '.join(host.gpus)}" if host.gpus else ""
+    seen = record.gpus_seen
+    names = tuple(gpu.name for gpu in seen.gpus) if seen else host.gpus
+    gpus = f", {', '.join(names)}" if names else ""
     return (
         f"{host.cpu_model}, {host.cpu_count} processors, {size(host.memory)}{gpus}, {host.system}"
     )

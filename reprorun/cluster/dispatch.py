@@ -141,8 +141,10 @@ class Dispatch:
     def look(self, nodes: Sequence[Node]) -> None:
         """See that nodes have what runs need, before anything is begun.
 
+        A node that dies meanwhile is none: Ray may list it for some seconds more.
+
         Raises:
-            EngineError: one has not; what to do about it.
+            EngineError: one has not, or none answers; what to do about it.
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
@@ -152,23 +154,28 @@ class Dispatch:
             )
             for node in nodes
         ]
+        answers, silence = 0, ""
         for node, items in zip(nodes, asked, strict=True):
-            if problem := self._looked(node, items).problem:
-                raise error_of(problem)
+            try:
+                came = self._looked(node, items)
+            except LostOnTheWay as error:
+                silence = f"node {node.name} does not answer: {error}"
+                continue
+            answers += 1
+            if came.problem:
+                raise error_of(came.problem)
+        if silence and not answers:
+            raise EngineError(f"{silence}. `ray status` says how it is.")
 
     def _looked(self, node: Node, items: Any) -> Came:
-        """What a node says of itself."""
+        """What a node says of itself. Raises LostOnTheWay where it is gone."""
         task = _Task(0, items)
         for _ in range(2):
             ready, _ = self.ray.wait([items], timeout=PATIENCE)
-            try:
-                if not ready:
-                    raise LostOnTheWay(f"nothing in {PATIENCE:g} s")
-                answer = self._take(task)
-            except LostOnTheWay as error:
-                raise EngineError(
-                    f"node {node.name} does not answer: {error}. `ray status` says how it is."
-                ) from error
+            if not ready:
+                silence = f"node {node.name} says nothing for {PATIENCE:g} s"
+                raise EngineError(f"{silence}. `ray status` says how it is.")
+            answer = self._take(task)
         return decode(answer, Came)
 
     # ------------------------------------------------------------ tasks

@@ -19,9 +19,9 @@ from reprorun.cluster.place import Place, place_of
 from reprorun.cluster.trees import pack_tree
 from reprorun.engine import connect
 from reprorun.errors import EngineError, EngineUnavailable, RecordError, ReprorunError
+from reprorun.gpus import choose_gpus
 from reprorun.known import forget_record
 from reprorun.model import EngineInfo, Gpus, RunSpec, Value
-from reprorun.plan import choose_gpus
 from reprorun.workflow.keeper import explain
 from reprorun.workflow.outcome import INTERRUPTED
 from reprorun.workflow.prepared import Attempt, Prepared, run_prepared

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from reprorun.engine.archive import Form
 from reprorun.engine.buildx import Buildx, build_with, find_buildx
 from reprorun.engine.context import write_context
-from reprorun.engine.docker_errors import build_failure, no_gpu_runtime, translated
+from reprorun.engine.devices import find_gpu_nodes
+from reprorun.engine.docker_errors import build_failure, translated
 from reprorun.engine.docker_streams import NO_DETACHING, DockerConversation, DockerOutput
 from reprorun.engine.docker_values import (
     gpus_for,
@@ -26,6 +27,7 @@ from reprorun.engine.docker_values import (
     limits_for,
     moment_of,
     refuse_another,
+    refuse_gpus,
 )
 from reprorun.engine.loading import load
 from reprorun.engine.logins import check_store
@@ -93,7 +95,8 @@ class DockerEngine:
     @cached_property
     def _info(self) -> EngineInfo:
         with self._talking():
-            return info_of(self._client.info(), self._client.api_version, self._route.place)
+            found = info_of(self._client.info(), self._client.api_version, self._route.place)
+        return found if found.remote else replace(found, gpu_nodes=find_gpu_nodes())
 
     # ------------------------------------------------------------ images
 
@@ -245,8 +248,7 @@ class DockerEngine:
     # ------------------------------------------------------------ containers
 
     def create(self, spec: ContainerSpec) -> str:
-        if spec.gpus and not spec.gpus.runtime and "gpu-requests" in self._info.lacks:
-            raise EngineError(no_gpu_runtime(f"{self._info.name} takes no requests for them"))
+        refuse_gpus(spec.gpus, self._info)
         hosts = hosts_of(spec, self._info)
         with self._talking():
             host_config = self._client.create_host_config(
@@ -361,6 +363,10 @@ class DockerEngine:
         with self._talking():
             found = self._client.diff(container) or []
         return tuple(Change(path=c["Path"], kind=cast(Any, _KINDS[c["Kind"]])) for c in found)
+
+    def copy_in(self, container: str, pieces: Iterable[bytes]) -> None:
+        with self._talking(), self._patient():
+            self._client.put_archive(container, "/", iter(pieces))
 
     def copy_out(self, container: str, path: str) -> Iterator[bytes]:
         with self._talking():

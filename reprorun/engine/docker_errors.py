@@ -13,7 +13,7 @@ import requests
 import urllib3
 from docker.errors import APIError, DockerException
 
-from reprorun.errors import EngineError, EngineUnavailable
+from reprorun.errors import EngineError, EngineUnavailable, FilesUnseen
 
 _MISSING_MOUNT = re.compile(
     r"bind source path does not exist: (/\S+)|^statfs (/\S+): no such file or directory"
@@ -36,7 +36,9 @@ def translated(way: Way, refusal: type[EngineError] = EngineError) -> Iterator[N
     try:
         yield
     except APIError as error:
-        raise refusal(_refused(way, explain(error))) from error
+        said = explain(error)
+        unseen = FilesUnseen if _MISSING_MOUNT.search(said) else refusal
+        raise unseen(_refused(way, said)) from error
     except json.JSONDecodeError as error:
         raise EngineUnavailable(unlike_an_engine(way.address, "it sends no JSON")) from error
     except (

@@ -9,9 +9,10 @@ from typing import Any
 from docker.types import DeviceRequest
 
 from reprorun.engine.abilities import Trait, lacks
+from reprorun.engine.docker_errors import no_gpu_runtime
 from reprorun.engine.places import Kind, Place
 from reprorun.engine.references import familiar
-from reprorun.errors import EngineUnavailable
+from reprorun.errors import EngineError, EngineUnavailable
 from reprorun.model import ContainerSpec, EngineInfo, GpuRequest, Image, Limits, Mount
 
 _MOMENT = re.compile(
@@ -44,7 +45,14 @@ def info_of(info: dict[str, Any], api_version: str, place: Place) -> EngineInfo:
         named_by=place.by,
         remote=place.remote,
         lacks=lacking,
+        cdi=_cdi(info),
     )
+
+
+def _cdi(info: dict[str, Any]) -> tuple[str, ...]:
+    """The names of devices that it has found; engines before 28.2 don't tell."""
+    found = info.get("DiscoveredDevices") or []
+    return tuple(sorted(entry["ID"] for entry in found if entry.get("Source") == "cdi"))
 
 
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # Podman has Go's names for them
@@ -126,9 +134,21 @@ def gpus_for(request: GpuRequest | None) -> dict[str, Any]:
     if request is None:
         return {}
     if request.runtime:
-        return {"runtime": request.runtime}
+        return {"runtime": request.runtime}  # a variable says which: see `gpus.gpu_variables`
+    if request.nodes:
+        return {"devices": [f"{node}:{node}:rwm" for node in request.nodes]}
+    if request.driver == "cdi":
+        return {"device_requests": [DeviceRequest(driver="cdi", device_ids=list(request.devices))]}
     which = {"device_ids": list(request.devices)} if request.devices else {"count": request.count}
     return {"device_requests": [DeviceRequest(capabilities=[["gpu"]], **which)]}
+
+
+def refuse_gpus(request: GpuRequest | None, info: EngineInfo) -> None:
+    """Raise EngineError for a request that the engine would pass over without a word."""
+    if request is None or request.runtime or request.nodes or request.driver:
+        return
+    if "gpu-requests" in info.lacks:
+        raise EngineError(no_gpu_runtime(f"{info.name} takes no requests for them"))
 
 
 def with_tag(ref: str) -> str:

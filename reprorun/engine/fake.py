@@ -24,7 +24,7 @@ import msgspec
 
 from reprorun.engine.images import read_saved, write_loadable
 from reprorun.engine.protocol import Layer, Progress, Stream
-from reprorun.errors import BuildFailed, EngineError, ImageMissing
+from reprorun.errors import BuildFailed, EngineError, FilesUnseen, ImageMissing
 from reprorun.model import (
     Change,
     ContainerSpec,
@@ -204,6 +204,7 @@ class FakeEngine:
         programs: functions that run in place of programs, by the first word of the command.
             An image's own entry point is passed over.
         refuse_build: an error with which every build fails.
+        remote: it is on another machine, which does not see the files of this one.
     """
 
     def __init__(
@@ -212,11 +213,14 @@ class FakeEngine:
         pullable: dict[str, Image] | None = None,
         programs: dict[str, Program] | None = None,
         refuse_build: str | None = None,
+        *,
+        remote: bool = False,
     ) -> None:
         self.images = dict(images or {})
         self.pullable = dict(pullable or {})
         self.programs = {"sh": _shell, "sleep": _sleep, **(programs or {})}
         self.refuse_build = refuse_build
+        self.remote = remote
         self.containers: dict[str, _Container] = {}
         self.specs: list[ContainerSpec] = []
         self.builds: list[str] = []
@@ -232,6 +236,7 @@ class FakeEngine:
             machine="x86_64",
             cpus=4,
             memory=8 << 30,
+            remote=self.remote,
         )
 
     # ------------------------------------------------------------ images
@@ -429,6 +434,8 @@ class FakeEngine:
             raise EngineError(f"the engine refused: No such image: {spec.image}")
         if spec.gpus:
             raise EngineError("GPUs were asked for, but the engine has no GPU runtime")
+        if spec.mounts and self.remote:
+            raise FilesUnseen(f"the engine does not see {spec.mounts[0].source}")
         program = self.programs.get((*(spec.entrypoint or ()), *spec.command)[0], _not_found)
         name = f"fake-{next(self._names)}"
         self.containers[name] = _Container(spec, program, self._files.get(image.id, ()))
@@ -480,9 +487,16 @@ class FakeEngine:
         changes = self._get(container).process.changes
         return tuple(changes[path] for path in sorted(changes))
 
+    def copy_in(self, container: str, pieces: Iterable[bytes]) -> None:
+        files = _unpack(b"".join(pieces))
+        self._get(container).process.files.update(
+            (f"/{name}", data) for name, data in files.items()
+        )
+
     def copy_out(self, container: str, path: str) -> Iterator[bytes]:
         files = self._get(container).process.files
-        wanted = {name: data for name, data in files.items() if _is_under(name, path)}
+        place = os.path.normpath(path)
+        wanted = {name: data for name, data in files.items() if _is_under(name, place)}
         if not wanted:
             raise EngineError(f"the engine refused: no such file {path}")
         yield _pack({os.path.relpath(n, os.path.dirname(path)): d for n, d in wanted.items()})

@@ -173,7 +173,7 @@ class Engine(Protocol):
         ...
 
     def create(self, spec: ContainerSpec) -> str:
-        """Create a container and return its id."""
+        """Create a container and return its id. Raises `FilesUnseen`."""
         ...
 
     def start(self, container: str) -> None:
@@ -226,8 +226,20 @@ class Engine(Protocol):
         """What it changed in its own file system; mounted directories are no part of that."""
         ...
 
+    def copy_in(self, container: str, pieces: Iterable[bytes]) -> None:
+        """Put files into a container that was not started.
+
+        Args:
+            pieces: a tar; names, owners and modes in it are those of the files. Directories above
+                that are missing are made. Where reading it raises, a part of it may be there.
+        """
+        ...
+
     def copy_out(self, container: str, path: str) -> Iterator[bytes]:
-        """The file or directory at `path` as a tar, in pieces."""
+        """The file or directory at `path` as a tar, in pieces.
+
+        Of `DIRECTORY/.` the names in it start below the directory.
+        """
         ...
 
     def remove(self, container: str) -> None:

@@ -106,7 +106,10 @@ def check_out(source: GitSource, place: str, *, offline: bool) -> None:
 
 def _git(*words: str, address: str, variables: dict[str, str]) -> None:
     # a repository that is not the user's own may bring hooks of none, and links to nowhere
-    command = ["git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", *words]
+    # nor name a command, or a descriptor that is open here, as the address of a submodule
+    settings = ("core.hooksPath=/dev/null", "core.fsmonitor=false",
+                "protocol.ext.allow=never", "protocol.fd.allow=never")  # fmt: skip
+    command = ["git", *(word for each in settings for word in ("-c", each)), *words]
     quiet = {"GIT_TERMINAL_PROMPT": "0", "GIT_LFS_SKIP_SMUDGE": "1"}
     env = {**os.environ, **quiet, **variables}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)

@@ -2,7 +2,7 @@
 
 Run as `python -I -S supervise.py COMMAND ARGUMENTS...`. It stands in every run's way, so it imports
 next to nothing. Its exit code is the command's, 128 + n when signal n ended it, 127 when there is
-no such command and 126 when it can't be run.
+no such command, 126 when it can't be run, and 125 when it lacks GPUs that were asked for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 
 REPORT_NAME = ".reprorun-guest.json"
 OUTPUTS = "outputs"
+REFUSED = 125  # the command was not started, as docker has it
 COARSE_CLOCK = 5  # CLOCK_REALTIME_COARSE of Linux, which the time stamps of files are taken from
 _FORWARDED = (
     signal.SIGTERM,
@@ -44,6 +45,10 @@ def main(command: list[str]) -> int:
         from reprorun.experiment.varied_run import begin
 
         command = begin(command)
+    gpus, refusal = _gpus()
+    if refusal:
+        _refuse(refusal, gpus)
+        return REFUSED
     kills_before = _oom_kills()
     stamp = time.clock_gettime_ns(COARSE_CLOCK)
     started, clock = time.time(), time.monotonic()
@@ -65,6 +70,7 @@ def main(command: list[str]) -> int:
         peak_memory=peak,
         oom_killed=_oom_kills() > kills_before,
         python=sys.version.split()[0],
+        gpus=gpus,
     )
     if guest and os.environ.get("REPRORUN_VARIED"):
         from reprorun.experiment.varied_run import end
@@ -151,6 +157,33 @@ def _wait_for(child: int) -> tuple[int, int]:
         peak = max(peak, usage.ru_maxrss * 1024)
         if ended == child:
             return status, peak
+
+
+def _gpus() -> tuple[dict[str, object] | None, str | None]:
+    """Returns the GPUs that are seen, None where the run has none, and why it must not begin."""
+    expected = os.environ.get("REPRORUN_GPUS")
+    if not expected:
+        return None, None
+    _find_package()
+    from reprorun.experiment.gpus import find_gpus, shortfall
+
+    found = find_gpus()
+    return found, shortfall(found, int(expected))
+
+
+def _refuse(why: str, gpus: dict[str, object] | None) -> None:
+    """Says why the command is not started."""
+    _say(why)
+    now = _utc(time.time())
+    _report(
+        _guest(),
+        started=now,
+        ended=now,
+        exit_code=REFUSED,
+        refused=why,
+        gpus=gpus,
+        outputs_kept=True,
+    )
 
 
 def _guest() -> tuple[str, str] | None:

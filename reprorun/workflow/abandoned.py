@@ -17,6 +17,7 @@ import msgspec
 from reprorun import store
 from reprorun.engine import Engine
 from reprorun.errors import RecordError
+from reprorun.files import cache_directory
 from reprorun.held import Hold, Mark, hold, is_held, log_dirs
 from reprorun.known import is_id, known_records, noted_place
 from reprorun.model import RUN_LABEL, ContainerState, ListedContainer, Record, Value
@@ -108,6 +109,9 @@ def _look(held: Hold, containers: tuple[ListedContainer, ...], engine: Engine | 
     if log_dir is None:
         return Left(fate="cleanup", text="belongs to no record", containers=containers)
     if not os.path.isdir(log_dir):
+        if _was_for_the_time_being(log_dir):
+            text = "its scratch directory is gone"
+            return Left(fate="cleanup", text=text, containers=containers)
         if not os.path.isdir(os.path.dirname(log_dir)):
             return Left(fate="leave", text="the place of its record is not there", log_dir=log_dir)
         if containers and _is_only_copy(mark):
@@ -121,6 +125,11 @@ def _look(held: Hold, containers: tuple[ListedContainer, ...], engine: Engine | 
     except RecordError as error:
         return Left(fate="leave", text=str(error), log_dir=log_dir)
     return _look_at_run(held, record, log_dir, containers, engine)
+
+
+def _was_for_the_time_being(log_dir: str) -> bool:
+    """Whether it lay in a scratch directory, as that of a run on a cluster's node does."""
+    return log_dir.startswith(f"{cache_directory('scratch')}/")
 
 
 def _is_only_copy(mark: Mark) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from contextlib import closing
 
 import msgspec
@@ -12,7 +13,15 @@ from reprorun import files
 from reprorun.engine import Engine
 from reprorun.errors import ImageMissing, UsageError
 from reprorun.held import holding
-from reprorun.model import RUN_LABEL, BaseImage, ContainerSpec, Image, Requirements, RunSpec
+from reprorun.model import (
+    RUN_LABEL,
+    BaseImage,
+    ContainerSpec,
+    GpuRequest,
+    Image,
+    Requirements,
+    RunSpec,
+)
 from reprorun.workflow.python import PYTHON_PLACE, check_python, wanted_python
 from reprorun.workflow.report import Reporter
 
@@ -137,7 +146,13 @@ def _refuse_other_machine(ref: str, image: Image, engine: Engine) -> None:
 
 
 def ask_image(
-    image: Image, entrypoint: tuple[str, ...], command: tuple[str, ...], engine: Engine
+    image: Image,
+    entrypoint: tuple[str, ...],
+    command: tuple[str, ...],
+    engine: Engine,
+    *,
+    gpus: GpuRequest | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> tuple[int | None, bytes, str]:
     """Run a program of an image, without network: its exit code, its stdout, all that it said."""
     identity = os.urandom(6).hex()
@@ -147,6 +162,8 @@ def ask_image(
         command=command,
         name=f"reprorun-probe-{identity}",
         workdir="/",
+        gpus=gpus,
+        env=dict(env or {}),
         labels={"reprorun": "probe", RUN_LABEL: identity},
     )
     with holding(identity, engine=engine.info().address):

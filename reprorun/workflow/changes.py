@@ -6,7 +6,8 @@ import os
 
 import msgspec
 
-from reprorun.errors import RecordError, UsageError
+from reprorun.errors import EngineError, RecordError, UsageError
+from reprorun.gpus import choose_gpus, offered, offers_gpus
 from reprorun.model import (
     LOG_DIR,
     SHIMS,
@@ -160,22 +161,32 @@ def _secrets(record: Record, changes: Changes) -> tuple[Secret, ...]:
 def same_gpus(record: Record, changes: Changes, info: EngineInfo) -> Gpus:
     """The GPUs of a re-run: those of the record's runtime, never silently another.
 
+    Where the engine does not say what it has, the request is tried before anything is built.
+
     Raises:
-        RecordError: it ran on GPUs, and the engine offers none.
+        RecordError: it ran on GPUs, and the engine offers none, or not those.
     """
     if changes.gpus:
         return changes.gpus
     asked = record.asked_gpus or Gpus()
-    offered = "nvidia" in info.runtimes
-    if record.runtime == "gpu" and asked.kind == "auto" and not offered:
-        gpus = ", ".join(record.host.gpus) or "GPUs"
-        raise RecordError(
-            f"the record was made on {gpus}; the engine here ({info.name} {info.version}) offers "
-            "none. --force-cpu runs it without, and records the difference."
-        )
-    if record.runtime == "cpu" and asked.kind == "auto" and offered:
-        return Gpus(kind="none")
+    if record.runtime == "cpu":
+        return Gpus(kind="none") if asked.kind == "auto" and offers_gpus(info) else asked
+    if asked.kind == "auto" and not offers_gpus(info):
+        raise _no_gpus(record, f"offers none ({offered(info)})")
+    try:
+        choose_gpus(asked, info)
+    except EngineError as error:
+        raise _no_gpus(record, f"has not those: {str(error).splitlines()[0]}") from error
     return asked
+
+
+def _no_gpus(record: Record, why: str) -> RecordError:
+    seen = tuple(gpu.name for gpu in record.gpus_seen.gpus) if record.gpus_seen else ()
+    names = ", ".join(seen or record.host.gpus) or "GPUs"
+    return RecordError(
+        f"the record was made on {names}; the engine here {why}.\n"
+        "--force-cpu runs it without, and records the difference; --gpus names others."
+    )
 
 
 def name_of(path: str) -> str:

@@ -13,7 +13,8 @@ from reprorun import files
 from reprorun.engine import Engine
 from reprorun.engine.abilities import Lack, lacks_of
 from reprorun.errors import EngineError, ReprorunError, UsageError
-from reprorun.model import EngineInfo, Requirements, RunSpec, Value
+from reprorun.gpus import choose_gpus, in_words
+from reprorun.model import EngineInfo, Gpus, Requirements, RunSpec, Value
 from reprorun.probe.hardware import find_hardware
 from reprorun.workflow.base import base_reference
 
@@ -118,8 +119,9 @@ def _lacking(lack: Lack) -> Check:
 
 def _gpu(info: EngineInfo) -> Check:
     cards = find_hardware().gpus
-    if "nvidia" in info.runtimes:
-        found = f"the engine has the nvidia runtime; cards: {', '.join(cards) or 'none seen here'}"
+    request = choose_gpus(Gpus(), info)
+    if request:
+        found = f"runs get {in_words(request)}; cards: {', '.join(cards) or 'none seen here'}"
         return Check(name="gpu", state="good", found=found)
     if cards:
         return Check(

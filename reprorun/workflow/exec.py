@@ -23,6 +23,7 @@ from reprorun.workflow.gather import (
     gather_sources,
     recall_environment,
 )
+from reprorun.workflow.gpu_check import require_gpus
 from reprorun.workflow.keeper import Keeper
 from reprorun.workflow.opening import (
     archive_code,
@@ -120,6 +121,7 @@ def prepare(
         UsageError, EngineError: with the reason; the record says so.
     """
     with keeper.telling_failures():
+        require_gpus(spec, environment.base, engine)
         plan = plan_run(spec, sources, environment, keeper)
         archive = os.path.join(keeper.log_dir, store.ARCHIVE_FILE)
         make_images(plan, spec, sources, environment, archive, engine, report)

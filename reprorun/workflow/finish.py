@@ -25,7 +25,13 @@ from reprorun.workflow.harvest import (
     write_variant,
 )
 from reprorun.workflow.keeper import Keeper, explain, utc_now
-from reprorun.workflow.outcome import BY_USER, judge, memory_warning, network_advice
+from reprorun.workflow.outcome import (
+    BY_USER,
+    gpu_warning,
+    judge,
+    memory_warning,
+    network_advice,
+)
 from reprorun.workflow.report import Reporter
 
 
@@ -57,6 +63,7 @@ def finish(run: Exited, engine: Engine, keeper: Keeper, report: Reporter) -> Out
         *run.notes,
         network_advice(outcome, record.network, run.tail),
         memory_warning(outcome),
+        gpu_warning(outcome),
         archive_warning(keeper.log_dir, record.archive),
     )
     for note in notes:
@@ -146,6 +153,7 @@ def _write_outcome(outcome: Outcome, ended: str | None, keeper: Keeper) -> None:
         reason=outcome.reason,
         seconds=round(guest.seconds, 6) if guest else _elapsed(keeper.record),
         peak_memory=guest.peak_memory if guest else None,
+        gpus_seen=guest.gpus if guest else None,
     )
 
 

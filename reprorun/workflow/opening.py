@@ -15,10 +15,11 @@ from reprorun.experiment import dump_json
 from reprorun.experiment.archive import write_archive
 from reprorun.experiment.repository import LeftOut as TreeLeftOut
 from reprorun.experiment.repository import RepositoryError, Tree
+from reprorun.gpus import choose_gpus
 from reprorun.held import hold_log_dir
 from reprorun.known import remember_record
 from reprorun.model import Archive, Code, EngineUsed, Output, Package, Record, RunSpec, SchemaMark
-from reprorun.plan import choose_gpus, container_command, redact
+from reprorun.plan import container_command, redact
 from reprorun.workflow.gather import Environment, Sources
 from reprorun.workflow.keeper import Keeper, explain, utc_now
 from reprorun.workflow.python import python_source

@@ -44,6 +44,8 @@ def _why(code: int, ending: Ending, guest: GuestReport | None, limits: Limits) -
     if ending.state.oom_killed or (guest and guest.oom_killed):
         bound = f"the limit of {limits.memory / 2**20:g} MiB (--memory)" if limits.memory else "all"
         return f"ran out of memory: it used {bound}, and the kernel killed it"
+    if guest and guest.refused:
+        return _plain(guest.refused)
     if ending.state.error:
         return f"the engine could not run it: {ending.state.error}"
     if guest and guest.signal:
@@ -51,6 +53,11 @@ def _why(code: int, ending: Ending, guest: GuestReport | None, limits: Limits) -
     if guest is None and (name := _signal_name(code - 128)):
         return f"was killed by {name}"
     return f"ended with exit code {code}"
+
+
+def _plain(text: str) -> str:
+    """What the guest says, which people read on their terminals."""
+    return "".join(char if char.isprintable() else "?" for char in text[:500])
 
 
 def _signal_name(number: int) -> str | None:
@@ -66,6 +73,15 @@ def memory_warning(outcome: Outcome) -> str | None:
     if outcome.status != "finished" or not (outcome.guest and outcome.guest.oom_killed):
         return None
     return "the kernel killed one of its processes for want of memory; the others went on"
+
+
+def gpu_warning(outcome: Outcome) -> str | None:
+    """A line for a run that was to have what GPUs there are, and saw none."""
+    seen = outcome.guest.gpus if outcome.guest else None
+    if seen is None or seen.gpus or (outcome.guest and outcome.guest.refused):
+        return None
+    why = f" ({seen.why})" if seen.why else ""
+    return f"the engine's GPU runtime was used, but the container saw no GPU{why}"
 
 
 def network_advice(outcome: Outcome, network: Network, tail: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Whether an engine sees the files of this machine: only then may a run keep its record there."""
+"""Whether an engine sees the files of this machine: only then can a run have them mounted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reprorun.errors import EngineError, EngineUnavailable
 from reprorun.model import LOG_DIR
 
 
-def require_same_files(engine: Engine, container: str, log_dir: str) -> None:
+def sees_our_files(engine: Engine, container: str, log_dir: str) -> bool:
     """Look at the record through a container that has it mounted, where the engine may be remote.
 
     Args:
@@ -20,20 +20,17 @@ def require_same_files(engine: Engine, container: str, log_dir: str) -> None:
         container: created, not started.
         log_dir: where the record lies here.
 
+    Returns:
+        False where what the engine has at that path is another directory.
+
     Raises:
-        EngineError: what the engine has at that path is another directory, or none.
+        EngineUnavailable: it stopped answering.
     """
-    info = engine.info()
-    if not info.remote:
-        return
+    if not engine.info().remote:
+        return True
     with open(os.path.join(log_dir, store.RUN_FILE), "rb") as file:
         here = file.read()
-    if _read(engine, container, f"{LOG_DIR}/{store.RUN_FILE}") != here:
-        raise EngineError(
-            f"the engine at {info.address} is on another machine, which does not see {log_dir}.\n"
-            "Run it there, or keep the record on a disk that both have at the same path "
-            "(--log-dir)."
-        )
+    return _read(engine, container, f"{LOG_DIR}/{store.RUN_FILE}") == here
 
 
 def _read(engine: Engine, container: str, path: str) -> bytes | None:

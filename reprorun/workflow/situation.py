@@ -6,6 +6,7 @@ import os
 from contextlib import closing
 from datetime import datetime, timezone
 
+from reprorun.gpus import offers_gpus
 from reprorun.launch_archive import ArchiveLimits
 from reprorun.model import Changes
 from reprorun.probe.hardware import find_hardware
@@ -32,12 +33,12 @@ def find_situation(
     )
     hardware = find_hardware()
     with closing(connect()) as engine:
-        offers_gpus = "nvidia" in engine.info().runtimes
+        offered = offers_gpus(engine.info())
     return Situation(
         record=original.record,
         cpus=hardware.cpu_count,
         features=hardware.cpu_features,
-        offers_gpus=offers_gpus,
+        offers_gpus=offered,
         today=datetime.now(timezone.utc).date().isoformat(),
         uid=os.getuid(),
         gid=os.getgid(),

@@ -18,9 +18,9 @@ import reprorun
 from reprorun import store
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, ReprorunError, UsageError
+from reprorun.gpus import choose_gpus
 from reprorun.held import holding, holding_dir, is_any_left
 from reprorun.model import Changes, EngineInfo, RunSpec, SchemaMark, Value
-from reprorun.plan import choose_gpus
 from reprorun.probe.hardware import find_hardware
 from reprorun.sweeps.book import SCHEMA, Book, Kept, is_sweep, read_book
 from reprorun.sweeps.points import Points, fill, refuse_unfilled

@@ -579,3 +579,31 @@ def test_records_are_checked(project: Bench, lab: Lab, tmp_path: Path) -> None:
     assert results["../nowhere"].verdict == "error"
     assert "nowhere" in (results["../nowhere"].error or "")
     assert not containers()
+
+
+# ---------------------------------------------------------------- from the command line
+
+
+def test_the_commands(project: Bench, lab: Lab) -> None:
+    """A sweep during which a node dies, gone on with, and checked: all as a user types it."""
+    directory = project.records / "s"
+    on_ray = ("--on", "ray", "--address", lab.cluster.address)
+    env = {"NAP": "5"}
+    with lab.node(2) as node:
+        thread = beside(
+            lambda: until(lambda: len(list(directory.glob("*/run.json"))) >= 2, "two records"),
+            lambda: lab.kill(node),
+        )
+        words = ("sweep", *on_ray, "--grid", "n=0..7", "--log-dir", str(directory), "-e", "NAP")
+        done = project.reprorun(*words, "train.py", "--", "good{n}", env=env)
+        thread.join()
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0] == "8 runs: 8 finished"
+    records = [store.read_record(path) for path in store.find_records(str(directory))]
+    assert sorted(record.argv[1] for record in records) == [f"good{n}" for n in range(8)]
+    again = project.reprorun("sweep", *on_ray, "--resume", str(directory), "-e", "NAP=0")
+    assert (again.code, len(list(directory.glob("*/run.json")))) == (0, 8), again.err
+    checked = project.reprorun("check", *on_ray, "-e", "NAP", str(directory), env=env)
+    assert checked.code == 0, checked.err + checked.out
+    assert checked.out.splitlines()[-1] == "8 records: 8 identical"
+    until(lambda: not containers(), "no containers")

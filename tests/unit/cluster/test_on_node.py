@@ -27,7 +27,7 @@ from reprorun.engine.fake import FakeEngine
 from reprorun.engine.images import write_loadable
 from reprorun.errors import EngineError, ImageMissing, UsageError
 from reprorun.model import DIGEST_LABEL, EngineInfo, GpuRequest, Gpus, InputFile, RunSpec
-from reprorun.plan import choose_gpus
+from reprorun.gpus import choose_gpus
 from reprorun.probe.inputs import describe_input
 from reprorun.workflow.check import PLACE, RecordCheck, Repeat
 

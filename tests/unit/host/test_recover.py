@@ -211,6 +211,16 @@ def test_a_disk_that_is_not_there_is_not_a_record_that_is_gone(killed: Killed) -
     assert len(killed.engine.containers) == 1
 
 
+def test_a_run_of_a_clusters_node_goes_with_its_scratch_directory(killed: Killed) -> None:
+    keeper = killed.ended(works)
+    keeper.tell(log_dir=f"{files.cache_directory('scratch')}/gone/0123/n=4")
+    killed.die()
+    [found] = killed.recover(unmarked=False)
+    assert found.what == "removed"
+    assert killed.engine.containers == {}
+    assert not held.is_any_left()
+
+
 # ---------------------------------------------------------------- how runs are ended
 
 
