@@ -59,7 +59,9 @@ def of_repository(root: str, place: str, files: int, effort: Effort) -> Iterator
 
     recipe = "garage's `tar --xz`"
     few = Effort(pairs=min(effort.pairs, 3))
-    yield compared(f"{what}, first time", recipe, ours, theirs, few, Target(at_least=15))
+    yield compared(
+        f"{what}, first time", recipe, ours, theirs, few, Target(at_least=15), warm_up=False
+    )
     yield Row(
         what=f"its size, {files:,} files",
         against=recipe,

@@ -32,6 +32,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
             lambda: all_of(project, count),
             Effort(pairs=min(effort.pairs, 2)),
             Target(at_most=1.1),
+            warm_up=False,
         )
 
 

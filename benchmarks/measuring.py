@@ -45,7 +45,9 @@ class Target(Value, frozen=True, kw_only=True):
 
     def reached(self, figure: float) -> bool:
         """Whether a figure will do."""
-        return (self.at_least or 0) <= figure <= (self.at_most or math.inf)
+        least = -math.inf if self.at_least is None else self.at_least
+        most = math.inf if self.at_most is None else self.at_most
+        return least <= figure <= most
 
     def __str__(self) -> str:
         return f">= {self.at_least:g}" if self.at_least else f"<= {self.at_most:g}"
@@ -160,17 +162,25 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def in_turn(
-    ours: Callable[[], float], theirs: Callable[[], float], pairs: int
+    ours: Callable[[], float], theirs: Callable[[], float], pairs: int, warm_up: bool = True
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Figures of two sides, pair by pair; who is first changes, and the first pair is dropped."""
+    """Figures of two sides, pair by pair; who is first changes.
+
+    Args:
+        ours: measures one side.
+        theirs: measures the other.
+        pairs: how often.
+        warm_up: a first pair is dropped; not worth it where one takes minutes.
+    """
     found: list[tuple[float, float]] = []
-    for number in range(pairs + 1):
+    for number in range(pairs + warm_up):
         if number % 2:
             other = theirs()
             found.append((ours(), other))
         else:
             found.append((ours(), theirs()))
-    return tuple(a for a, _ in found[1:]), tuple(b for _, b in found[1:])
+    kept = found[warm_up:]
+    return tuple(a for a, _ in kept), tuple(b for _, b in kept)
 
 
 def compared(
@@ -181,9 +191,10 @@ def compared(
     effort: Effort,
     target: Target,
     unit: str = "s",
+    warm_up: bool = True,
 ) -> Row:
     """The row of two sides that are measured in turn."""
-    mine, others = in_turn(ours, theirs, effort.pairs)
+    mine, others = in_turn(ours, theirs, effort.pairs, warm_up)
     return Row(what=what, against=against, unit=unit, ours=mine, theirs=others, target=target)
 
 

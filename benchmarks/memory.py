@@ -15,7 +15,9 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
+from environment import docker, images_of
 from measuring import MEGABYTE, REPRORUN, Effort, Figure, Row, Target, alone, commit, run
 from sweep import peak as sweep_peak
 
@@ -32,10 +34,17 @@ def measure(effort: Effort) -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as place:
         project = make_project(place, effort.size(WHEELS, FEW), effort.size(WHEEL, SMALL))
         gigabytes = effort.size(WHEELS, FEW) * effort.size(WHEEL, SMALL) / 1e9
-        cache = {**os.environ, "XDG_CACHE_HOME": os.path.join(place, "cache")}
+        cache = {
+            **os.environ,
+            "XDG_CACHE_HOME": os.path.join(place, "cache"),
+            "UV_FIND_LINKS": place,
+            "UV_NO_INDEX": "1",
+        }
         words = (REPRORUN, "exec", "-q", "trivial.py")
         yield row(f"an environment of {gigabytes:g} GB", run(*words, cwd=project, env=cache).peak)
         yield row("`exec`, nothing changed", run(*words, cwd=project, env=cache).peak)
+        for image in images_of(Path(project)):
+            docker("rmi", "--force", image, check=False)
     runs = effort.size(RUNS, FEW_RUNS)
     yield row(f"a sweep of {runs:,} runs", sweep_peak(runs))
 
@@ -50,9 +59,11 @@ def make_project(place: str, wheels: int, size: int) -> str:
     """A repository whose script needs some large packages."""
     project = os.path.join(place, "project")
     os.mkdir(project)
-    paths = [make_wheel(place, f"large{number}", size) for number in range(wheels)]
+    names = [f"large{number}" for number in range(wheels)]
+    for name in names:
+        make_wheel(place, name, size)
     with open(os.path.join(project, "requirements.txt"), "w") as file:
-        file.writelines(f"{os.path.basename(p).split('-')[0]} @ file://{p}\n" for p in paths)
+        file.writelines(f"{name}==1\n" for name in names)
     with open(os.path.join(project, "trivial.py"), "w") as file:
         file.write("print('hello')\n")
     commit(project)

@@ -78,6 +78,7 @@ def side_by_side(image: str, effort: Effort) -> Row:
         lambda: seconds(theirs),
         effort,
         Target(at_most=1.15),
+        warm_up=False,
     )
 
 

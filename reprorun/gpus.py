@@ -56,6 +56,15 @@ def offers_gpus(engine: EngineInfo) -> bool:
     return choose_gpus(Gpus(), engine) is not None
 
 
+def gpu_numbers(engine: EngineInfo) -> tuple[str, ...]:
+    """The GPUs that an engine says it has, by number; empty where it does not say."""
+    kind = _cdi_kind(engine)
+    if kind is None:
+        return tuple(str(number) for number, _ in enumerate(engine.gpu_nodes[1:]))
+    numbers = [name.partition("=")[2] for name in engine.cdi if name.startswith(f"{kind}=")]
+    return tuple(sorted((number for number in numbers if number.isdecimal()), key=int))
+
+
 def offered(engine: EngineInfo) -> str:
     """What an engine says that it offers, for people."""
     runtimes, cdi = ", ".join(engine.runtimes) or "none", ", ".join(engine.cdi) or "none"
@@ -118,9 +127,7 @@ def _by_cdi(names: tuple[str, ...], count: int, engine: EngineInfo) -> tuple[str
         return _known(tuple(f"{kind}={name}" for name in names), engine)
     if count < 0 and f"{kind}=all" in engine.cdi:
         return (f"{kind}=all",)
-    numbers = [name.partition("=")[2] for name in engine.cdi if name.startswith(f"{kind}=")]
-    cards = sorted((number for number in numbers if number.isdecimal()), key=int)
-    return tuple(f"{kind}={card}" for card in _enough(cards, count, engine))
+    return tuple(f"{kind}={n}" for n in _enough(gpu_numbers(engine), count, engine))
 
 
 def _known(names: tuple[str, ...], engine: EngineInfo) -> tuple[str, ...]:
@@ -138,14 +145,14 @@ def _known(names: tuple[str, ...], engine: EngineInfo) -> tuple[str, ...]:
 
 def _nodes(names: tuple[str, ...], count: int, engine: EngineInfo) -> tuple[str, ...]:
     cards = [node.path for node in engine.gpu_nodes if node.path != KFD]
-    numbers = [str(number) for number in range(len(cards))]
+    numbers = gpu_numbers(engine)
     unknown = [name for name in names if name not in numbers]
     if unknown:
         raise _missing(f"GPU {', '.join(unknown)}", engine)
     return (KFD, *(cards[int(name)] for name in names or _enough(numbers, count, engine)))
 
 
-def _enough(cards: list[str], count: int, engine: EngineInfo) -> list[str]:
+def _enough(cards: tuple[str, ...], count: int, engine: EngineInfo) -> tuple[str, ...]:
     if count > len(cards) or not cards:
         asked = "all GPUs" if count < 0 else f"{count} GPU{'s' * (count != 1)}"
         raise _missing(asked, engine)

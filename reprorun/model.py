@@ -132,6 +132,7 @@ class RunSpec(Value, frozen=True, kw_only=True):
     dockerfile: str | None = None  # --file: builds the base image
     lock: str | None = None  # --lock: a lock file that decides
     python: str | None = None  # X.Y
+    platform: str | None = None  # linux/amd64, linux/arm64; None: the engine's own
     as_of: str | None = None  # ISO date, or "commit"
     gpus: Gpus = Gpus()
     gpu_devices: tuple[str, ...] = ()  # the very ones, where a number of them is asked for
@@ -163,6 +164,7 @@ class Changes(Value, frozen=True, kw_only=True):
     usual_base: str | None = None  # for a record that names no base image
     lock: str | None = None
     python: str | None = None
+    platform: str | None = None
     as_of: str | None = None
     gpus: Gpus | None = None
     network: Network | None = None
@@ -186,7 +188,7 @@ class Changes(Value, frozen=True, kw_only=True):
             "variables": self.env or self.shim,
             "secrets": self.secrets,
             "inputs": self.inputs,
-            **dict.fromkeys(of_image, self.base_image or self.python),
+            **dict.fromkeys(of_image, self.base_image or self.python or self.platform),
             "network": self.network,
             "runtime": self.gpus,
             "gpus": self.gpus,
@@ -407,9 +409,7 @@ class EngineInfo(Value, frozen=True, kw_only=True):
     lacks: tuple[str, ...] = ()  # abilities of `engine.abilities`
     cdi: tuple[str, ...] = ()  # devices that it has by CDI, as far as it says
     gpu_nodes: tuple[DeviceNode, ...] = ()  # AMD's, where its machine is this one
-    shared: tuple[Mount, ...] | None = (
-        None  # with us, who are in a container of it; None: we aren't
-    )
+    shared: tuple[Mount, ...] | None = None  # with our own container; None: we are in none
 
 
 class Image(Value, frozen=True, kw_only=True):
@@ -663,6 +663,7 @@ class Record(Value, frozen=True, kw_only=True):
     gpus_seen: GpusSeen | None = None  # in the container; None: not measured
     limits: Limits = Limits()
     network: Network = "none"
+    platform: str | None = None  # that was asked for; None: the engine's own
     numerics: Numerics = "native"
     variations: tuple[Variation, ...] = ()  # circumstances that were changed on purpose
     host: Hardware = Hardware()

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, cast, get_args
 
 from reprorun.errors import UsageError
 from reprorun.model import Gpus, Limits, Network, Numerics
+from reprorun.platforms import parse_platform
 from reprorun.toml import read_toml
 
 NAMES: Final = (
@@ -22,6 +23,7 @@ NAMES: Final = (
     "file",
     "lock",
     "python",
+    "platform",
     "as-of",
     "gpus",
     "network",
@@ -281,6 +283,7 @@ _PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "file": str,
     "lock": str,
     "python": _python,
+    "platform": parse_platform,
     "as-of": _as_of,
     "gpus": parse_gpus,
     "network": _network,

@@ -17,6 +17,7 @@ from reprorun import files
 from reprorun.errors import RecordError, UsageError
 from reprorun.model import SCHEMA, LeftOut, Output, Record
 
+_LARGEST_FILE = 1 << 43  # bytes
 RUN_FILE = "run.json"
 METADATA_FILE = "metadata.json"
 VARIANT_FILE = "variant.json"
@@ -152,7 +153,7 @@ def _as_record(data: dict[str, Any], log_dir: str) -> Record:
         )
     try:
         return msgspec.convert(data, Record)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # a lone surrogate as a key
         raise RecordError(f"the record {log_dir} is damaged: {error}") from error
 
 
@@ -238,7 +239,7 @@ def extract(tar: tarfile.TarFile, root: str, below: str = "") -> list[LeftOut]:
         below: where in it the names of the tar start.
     """
     left_out: list[LeftOut] = []
-    for member in tar:
+    for member in _members(tar):
         name = os.path.normpath(os.path.join(below, member.name))
         try:
             reason = _extract_member(tar, member, name, root, below)
@@ -251,6 +252,17 @@ def extract(tar: tarfile.TarFile, root: str, below: str = "") -> list[LeftOut]:
         if reason:
             left_out.append(LeftOut(path=name, reason=reason))
     return left_out
+
+
+def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members. Sizes that no file has would be counted through, block by block."""
+    try:
+        for member in tar:
+            if not 0 <= member.size <= _LARGEST_FILE:
+                raise tarfile.ReadError(f"a file of {member.size} bytes")
+            yield member
+    except OverflowError as error:
+        raise tarfile.ReadError(str(error)) from error
 
 
 def _extract_member(

@@ -35,6 +35,7 @@ def docker_command(spec: ContainerSpec, image: str) -> str:
     words += ["--security-opt", "no-new-privileges", "--stop-signal", "SIGINT"]
     words += ["--name", spec.name, "--network", spec.network, "--user", spec.user]
     words += ["--workdir", spec.workdir, *_limits(spec.limits), *_gpus(spec.gpus)]
+    words += [word for group in spec.groups for word in ("--group-add", group)]
     for mount in spec.mounts:
         options = {"type": "bind", "source": mount.source, "target": mount.target}
         text = ",".join(f"{key}={value}" for key, value in options.items())

@@ -20,6 +20,7 @@ SETTINGS = {  # as reprorun.settings has them; here so that --help needs no impo
     "file": ("DOCKERFILE", "Build this file of the project and use it as the base image."),
     "lock": ("FILE", "Lock file that says which packages, in place of the nearest such file."),
     "python": ("X.Y", "Python in the container (default: what the project says, else this one)."),
+    "platform": ("OS/ARCH", "linux/amd64 or linux/arm64 (default: the engine's own)."),
     "as-of": ("DATE|commit", "Packages of that day, or of the day of the commit."),
     "gpus": ("WHICH", "all, a number, device=I,J or none (default: where the engine has them)."),
     "network": ("NAME", "none (default), bridge or host."),

@@ -12,7 +12,7 @@ from reprorun.cli.options import HELP, limits_of, with_archive_limits, with_sett
 from reprorun.cli.secrets import with_secrets
 
 SETTINGS = (
-    *("base-image", "lock", "python", "as-of", "gpus", "network"),
+    *("base-image", "lock", "python", "platform", "as-of", "gpus", "network"),
     *("memory", "cpus", "shm-size", "timeout", "numerics"),
 )
 

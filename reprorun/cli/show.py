@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from reprorun import store
 from reprorun.cli.text import duration, printable, size
-from reprorun.model import Difference, LeftOut, Record
+from reprorun.model import Difference, GpusSeen, LeftOut, Record
 from reprorun.workflow.lineage import Kin, Lineage
 
 WIDTH = 12
@@ -59,6 +59,8 @@ def _facts(log_dir: str, record: Record) -> Iterator[tuple[str, str]]:
     yield "environment", _environment(record)
     yield "container", _container(record)
     yield "machine", _machine(record)
+    if record.gpus_seen:
+        yield "gpus seen", _gpus(record.gpus_seen)
     yield "created", record.created[:19].replace("T", " ") + " UTC"
     if record.peak_memory:
         yield "peak memory", f"{size(record.peak_memory)} in its largest process"
@@ -96,12 +98,17 @@ def _container(record: Record) -> str:
 
 def _machine(record: Record) -> str:
     host = record.host
-    seen = record.gpus_seen
-    names = tuple(gpu.name for gpu in seen.gpus) if seen else host.gpus
-    gpus = f", {', '.join(names)}" if names else ""
+    gpus = f", {', '.join(host.gpus)}" if host.gpus else ""
     return (
         f"{host.cpu_model}, {host.cpu_count} processors, {size(host.memory)}{gpus}, {host.system}"
     )
+
+
+def _gpus(seen: GpusSeen) -> str:
+    names = [f"{gpu.name}{f' ({size(gpu.memory)})' * bool(gpu.memory)}" for gpu in seen.gpus]
+    driver = f", driver {seen.driver}" if seen.driver else ""
+    cuda = f", CUDA {seen.cuda}" if seen.cuda else ""
+    return f"{', '.join(names) or 'none'}{driver}{cuda}"
 
 
 def _file_line(log_dir: str, name: str, what: str) -> str:

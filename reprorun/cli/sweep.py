@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 MANY = 20_000  # runs; more are asked about first
 _KEPT_BY_SWEEP = frozenset({"name", "log_dir"})
 _OF_THE_LAUNCH = frozenset({
-    "params", "inputs", "base_image", "file", "lock", "python", "as_of", "gpus", "memory", "cpus",
-    "shm_size", "timeout", "numerics", "force_cpu", "rebuild", "args",
+    "params", "inputs", "base_image", "file", "lock", "python", "platform", "as_of", "gpus",
+    "memory", "cpus", "shm_size", "timeout", "numerics", "force_cpu", "rebuild", "args",
 })  # fmt: skip
 
 

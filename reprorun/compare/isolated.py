@@ -26,7 +26,7 @@ from reprorun.compare.values import Content, Finding, Settings, Unreadable
 from reprorun.model import Value
 
 _MEMORY = 4 << 30  # bytes that the child may have
-_SECONDS = 600  # that an answer may take, and one more for each MB
+_SECONDS = 60  # that an answer may take, and one more for each MB
 _PREFIX = 8  # bytes of a length
 _BOOT = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]);"
@@ -101,6 +101,9 @@ class _Child:
                 self.stop()
                 crashed = f"the library that reads {request.comparator} has crashed on it"
                 return Answer(unreadable=crashed)
+            except BaseException:
+                self.stop()  # else its answer would be taken for that to the next request
+                raise
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

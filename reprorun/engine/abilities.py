@@ -12,7 +12,7 @@ from reprorun.model import EngineInfo, Value
 
 Ability = Literal[
     "layers", "gpu-requests", "cdi", "buildkit", "memory-limit", "cpu-limit", "pids-limit",
-    "files", "isolation",
+    "files", "mount-check", "isolation",
 ]  # fmt: skip
 Trait = Literal[
     "containerd-images", "remote", "no-memory-limit", "no-cpu-limit", "no-pids-limit"
@@ -53,15 +53,15 @@ TABLE: Final = (
     Lack(
         ability="gpu-requests",
         engine="podman",
-        what="requests for GPUs over the API are passed over without a word",
-        instead="a run that asks for GPUs is refused; --force-cpu runs it without",
+        what="requests for GPUs by number are passed over without a word",
+        instead="they are refused; Podman 5 takes CDI's names (`--gpus device=nvidia.com/gpu=all`)",
     ),
     Lack(
         ability="cdi",
         engine="docker",
         before=(25, 0),
         what="devices can't be named by CDI",
-        instead="GPUs are asked for by device request, or with the nvidia runtime",
+        instead="GPUs are asked for with the nvidia runtime, or by device request",
     ),
     Lack(
         ability="memory-limit",
@@ -85,7 +85,13 @@ TABLE: Final = (
         ability="files",
         trait="remote",
         what="on another machine, directories of this one can't be mounted",
-        instead="a run is refused unless that machine sees the same files at the same path",
+        instead="what would be mounted is copied (see above); `shell` is refused",
+    ),
+    Lack(
+        ability="mount-check",
+        engine="podman",
+        what="what is to be mounted and is not there is made, as an empty directory",
+        instead="on another machine nothing is mounted, also where it sees the same files",
     ),
     Lack(
         ability="isolation",
@@ -139,6 +145,35 @@ First match wins; `reprorun doctor` says which one it was.
 a host whose key is unknown or has changed is refused. TLS is always verified
 (`DOCKER_TLS_VERIFY=1`, `DOCKER_CERT_PATH`). TCP without TLS to anything but this machine is
 refused; `REPRORUN_INSECURE_ENGINE=1` forces it.
+
+## On another machine
+
+Where the engine sees the same files at the same path, as on a disk that both have, they are mounted
+as usual. Else the log directory, inputs and secrets are copied into the container before it starts,
+and the log directory is fetched when it has ended; the container stays until all has come home.
+
+- After a connection that broke, the run goes on there. `reprorun recover` waits for it and brings
+  home what it made. Until then don't remove stopped containers there (`docker system prune`).
+- Inputs are hashed as they are sent. They belong to another user there, and nobody may write them;
+  but a run may remove one whose directory it may write, which a mount would not let it.
+- Each run is sent its inputs anew, and its log directory here is filled only in the end; what it
+  prints comes as it is printed.
+- Secrets lie in the container, readable for the run's user alone, until it is removed.
+
+## In a container
+
+Where `reprorun` itself runs in a container of the engine, what it has mounted is found by our own
+container's mounts, whatever it is called there. What it does not share with the engine's machine is
+copied, as above.
+
+## GPUs
+
+Without `--gpus`, a run gets what the engine is known to have. The first of these is taken, and
+recorded: CDI's devices that it lists (`nvidia.com/gpu`, `amd.com/gpu`; Docker 28.2), the `nvidia`
+runtime, AMD's device nodes on this machine. With `--gpus`, and none of these, a device request is
+made as by `docker run --gpus`. What is asked for is tried before anything is built; what the
+container then sees is measured in it and recorded, and with fewer than were asked for the run does
+not begin. `--gpus device=` also takes CDI's full names.
 
 ## What engines lack
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from reprorun.errors import UsageError
+from reprorun.errors import EngineError, UsageError
 from reprorun.model import Value
 
 DEFAULT = "default"  # what stands for the default socket
@@ -37,7 +37,7 @@ def current_context(env: Mapping[str, str]) -> Context | None:
     """The context in use, as docker's client chooses it; None: the default one.
 
     Raises:
-        UsageError: docker's configuration can't be read.
+        EngineError: docker's configuration is damaged.
     """
     path = os.path.join(_directory(env), "config.json")
     if env.get("DOCKER_CONTEXT"):
@@ -54,9 +54,10 @@ def read_context(context: Context, env: Mapping[str, str]) -> Endpoint:
     """The engine that a context names.
 
     Raises:
-        UsageError: there is no such context, or it is damaged.
+        UsageError: there is no such context.
+        EngineError: it is damaged.
     """
-    place = hashlib.sha256(context.name.encode()).hexdigest()
+    place = hashlib.sha256(context.name.encode(errors="surrogatepass")).hexdigest()
     contexts = os.path.join(_directory(env), "contexts")
     path = os.path.join(contexts, "meta", place, "meta.json")
     if not os.path.exists(path):
@@ -97,8 +98,8 @@ def _read(path: str) -> dict[str, Any]:
     return found
 
 
-def _damaged(path: str, why: str) -> UsageError:
-    return UsageError(
-        f"docker's own configuration {path} can't be used: {why}.\n"
-        "Mend it, or name the engine in DOCKER_HOST."
+def _damaged(path: str, why: str) -> EngineError:
+    return EngineError(
+        f"docker's own configuration, {path}, can't be used: {why}.\n"
+        "Mend it, name another directory in DOCKER_CONFIG, or the engine in DOCKER_HOST."
     )

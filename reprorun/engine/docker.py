@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from reprorun.engine.archive import Form
 from reprorun.engine.buildx import Buildx, build_with, find_buildx
 from reprorun.engine.context import write_context
-from reprorun.engine.devices import find_gpu_nodes
 from reprorun.engine.docker_errors import build_failure, translated
 from reprorun.engine.docker_streams import NO_DETACHING, DockerConversation, DockerOutput
 from reprorun.engine.docker_values import (
@@ -37,6 +36,7 @@ from reprorun.engine.pulling import cannot_pull, pull
 from reprorun.engine.pushing import push
 from reprorun.engine.references import own_first
 from reprorun.engine.route import ANSWER_WITHIN, Route
+from reprorun.engine.within import on_engine, seen_from_here
 from reprorun.errors import BuildFailed, EngineError, ImageMissing
 from reprorun.model import (
     Change,
@@ -96,7 +96,14 @@ class DockerEngine:
     def _info(self) -> EngineInfo:
         with self._talking():
             found = info_of(self._client.info(), self._client.api_version, self._route.place)
-        return found if found.remote else replace(found, gpu_nodes=find_gpu_nodes())
+        return seen_from_here(found, self._inspect)
+
+    def _inspect(self, container: str) -> dict[str, Any] | None:
+        with self._talking():
+            try:
+                return cast("dict[str, Any]", self._client.inspect_container(container))
+            except NotFound:
+                return None
 
     # ------------------------------------------------------------ images
 
@@ -148,9 +155,9 @@ class DockerEngine:
         with self._talking(), suppress(NotFound):
             self._client.remove_image(ref, noprune=False)
 
-    def pull(self, ref: str, progress: Progress) -> Image:
+    def pull(self, ref: str, progress: Progress, *, platform: str | None = None) -> Image:
         with self._talking():
-            pull(self._client, ref, progress)
+            pull(self._client, ref, progress, platform)
         image = self.image(ref)
         if image is None:
             raise ImageMissing(cannot_pull(ref, "pulled, but the engine does not list it"))
@@ -250,11 +257,14 @@ class DockerEngine:
     def create(self, spec: ContainerSpec) -> str:
         refuse_gpus(spec.gpus, self._info)
         hosts = hosts_of(spec, self._info)
+        mounts = (*spec.mounts, *hosts)
+        if self._info.shared is not None:
+            mounts = tuple(on_engine(mount, self._info.shared) for mount in mounts)
         with self._talking():
             host_config = self._client.create_host_config(
                 mounts=[
                     DockerMount(m.target, m.source, type="bind", read_only=m.read_only)
-                    for m in (*spec.mounts, *hosts)
+                    for m in mounts
                 ],
                 network_mode=spec.network,
                 cap_drop=["ALL"],

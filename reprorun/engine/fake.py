@@ -245,11 +245,13 @@ class FakeEngine:
         by_id = {image.id: image for image in self.images.values()}
         return self.images.get(ref) or self.images.get(f"{ref}:latest") or by_id.get(ref)
 
-    def pull(self, ref: str, progress: Progress) -> Image:
-        if ref not in self.pullable:
+    def pull(self, ref: str, progress: Progress, *, platform: str | None = None) -> Image:
+        of_platform = f"{ref} for {platform}"  # how tests say that there is one
+        found = self.pullable.get(of_platform) or self.pullable.get(ref)
+        if found is None:
             raise ImageMissing(f"the base image {ref} is not on the engine: no such image")
         progress(f"pulled {ref}")
-        self.images[ref] = self.pullable[ref]
+        self.images[ref] = found
         return self.images[ref]
 
     def push(self, image: str, repository: str, progress: Progress) -> str:
@@ -435,7 +437,7 @@ class FakeEngine:
         if spec.gpus:
             raise EngineError("GPUs were asked for, but the engine has no GPU runtime")
         if spec.mounts and self.remote:
-            raise FilesUnseen(f"the engine does not see {spec.mounts[0].source}")
+            raise FilesUnseen(f"the engine does not see {spec.mounts[-1].source}")
         program = self.programs.get((*(spec.entrypoint or ()), *spec.command)[0], _not_found)
         name = f"fake-{next(self._names)}"
         self.containers[name] = _Container(spec, program, self._files.get(image.id, ()))
@@ -488,10 +490,10 @@ class FakeEngine:
         return tuple(changes[path] for path in sorted(changes))
 
     def copy_in(self, container: str, pieces: Iterable[bytes]) -> None:
-        files = _unpack(b"".join(pieces))
-        self._get(container).process.files.update(
-            (f"/{name}", data) for name, data in files.items()
-        )
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
+            found = {f"/{m.name}": tar.extractfile(m) for m in tar if m.isreg()}
+            data = {name: content.read() for name, content in found.items() if content}
+        self._get(container).process.files.update(data)
 
     def copy_out(self, container: str, path: str) -> Iterator[bytes]:
         files = self._get(container).process.files

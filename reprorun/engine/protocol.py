@@ -94,8 +94,12 @@ class Engine(Protocol):
         """The image of that name or id; None if the engine has none."""
         ...
 
-    def pull(self, ref: str, progress: Progress) -> Image:
-        """Fetch an image from its registry. Raises `ImageMissing`."""
+    def pull(self, ref: str, progress: Progress, *, platform: str | None = None) -> Image:
+        """Fetch an image from its registry. Raises `ImageMissing`.
+
+        Args:
+            platform: such as linux/arm64; None: the engine's own.
+        """
         ...
 
     def push(self, image: str, repository: str, progress: Progress) -> str:

@@ -75,7 +75,7 @@ _OTHERS = (
 )
 
 
-def pull(client: APIClient, ref: str, progress: Progress) -> None:
+def pull(client: APIClient, ref: str, progress: Progress, platform: str | None = None) -> None:
     """Have the engine pull an image, with the login that docker's own store has.
 
     Raises:
@@ -86,7 +86,9 @@ def pull(client: APIClient, ref: str, progress: Progress) -> None:
     except EngineError as error:
         raise ImageMissing(f"the base image {ref} is not on the engine; {error}") from error
     try:
-        for event in client.pull(with_tag(ref), auth_config=login, stream=True, decode=True):
+        for event in client.pull(
+            with_tag(ref), auth_config=login, stream=True, decode=True, platform=platform
+        ):
             if "error" in event:
                 raise ImageMissing(cannot_pull(ref, event["error"], has_login=bool(login)))
             if event.get("status") and not event.get("progressDetail"):
@@ -115,6 +117,5 @@ def cannot_pull(ref: str, why: str, *, has_login: bool = False) -> str:
         text.format(registry=registry, digest=digest, login=login)
         for text in (reason.found, reason.remedy)
     )
-    return (
-        f"the base image {ref} is not on the engine and {found}: {' '.join(why.split())}\n{remedy}"
-    )
+    name, why = " ".join(ref.split()), " ".join(why.split())  # one line each, whatever they hold
+    return f"the base image {name} is not on the engine and {found}: {why}\n{remedy}"

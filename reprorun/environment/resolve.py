@@ -263,11 +263,20 @@ def _toml(value: Any) -> str:
 def _read(printed: str, cwd: str, base: BaseImage, allowed: Mapping[str, set[str]]) -> Resolution:
     found = parse_toml(printed, "uv's answer")
     candidates, directories = [], []
-    for package in found.get("packages", ()):
-        if "directory" in package:
-            directories.append(os.path.normpath(os.path.join(cwd, package["directory"]["path"])))
-        else:
-            candidates.append(_candidate(package, cwd, base, allowed))
+    try:
+        for package in found.get("packages", ()):
+            if "directory" in package:
+                path = os.path.join(cwd, package["directory"]["path"])
+                directories.append(os.path.normpath(path))
+            else:
+                candidates.append(_candidate(package, cwd, base, allowed))
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # an index has its part in it
+        raise LockFailed(f"uv's answer is no lock as pylock.toml has it: {error!r}") from error
     return Resolution(candidates=tuple(candidates), directories=tuple(directories))
 
 

@@ -187,7 +187,7 @@ def _zip_entries(path: str) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             name = _inside(member.orig_filename)
-            if member.is_dir():
+            if member.filename.endswith("/"):
                 yield tar.directory(name)
                 continue
             mode = 0o755 if (member.external_attr >> 16) & 0o100 else 0o644

@@ -108,7 +108,7 @@ def wheel_entries(path: str, layout: Layout) -> list[Entry]:
         entries: dict[str, Entry] = {}
         listed: dict[str, tuple[str, str]] = {}
         for member in archive.infolist():
-            if member.is_dir() or member.filename in (
+            if member.filename.endswith("/") or member.filename in (
                 record,
                 *(f"{info}/{s}" for s in _SIGNATURES),
             ):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import os
 import stat
+import sys
 import warnings
 from typing import TYPE_CHECKING, BinaryIO, Iterator
 
+from reprorun.experiment import archive_cache
 from reprorun.experiment.atomic import replacing
 from reprorun.experiment.encoder import dump_json
 from reprorun.experiment.metadata import launcher_below
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 ARCHIVE_NAME = "launch_archive.tar.xz"
 LEFT_OUT_NAME = "left_out.json"
+_FORM = "tar.xz 1, Python {}.{}".format(*sys.version_info[:2])  # changes with the bytes
 _MTIME = 315532800  # 1980-01-01 in seconds since 1970: the oldest date that zip files can hold
 
 
@@ -50,7 +53,7 @@ def make_launcher_archive(*, git_root_path: str | bytes, log_dir: str | bytes) -
 
 
 def write_archive(root: str, tree: Tree, path: str) -> str:
-    """Writes the files of a tree as tar.xz.
+    """Writes the files of a tree as tar.xz, or copies what was written of them before.
 
     The bytes depend on names, content and the owner's executable bit only (and on Python being
     3.9 or newer: 3.8 fills an unused header field differently).
@@ -69,6 +72,11 @@ def write_archive(root: str, tree: Tree, path: str) -> str:
     import lzma
     import tarfile
 
+    # Before they are read: what changes meanwhile is not taken for unchanged the next time.
+    state = archive_cache.state_of(root, tree, _FORM)
+    known = archive_cache.recall(state, path)
+    if known:
+        return "sha256:" + known
     # The files first: they say whether there is anything to write.
     if not any(os.path.lexists(os.path.join(root, name)) for name in tree.files):
         raise RepositoryError(f"{root} holds no files to archive; add the launcher to it")
@@ -83,7 +91,9 @@ def write_archive(root: str, tree: Tree, path: str) -> str:
             ) as tar:
                 for entry, content in _entries(root, tree):
                     tar.addfile(entry, content)
-    return "sha256:" + hash_file(path)
+    digest = hash_file(path)
+    archive_cache.keep(state, path, digest)
+    return "sha256:" + digest
 
 
 def _entries(root: str, tree: Tree) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:

@@ -7,7 +7,6 @@ stranger's repository in order to run it in a container has not agreed to those.
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from typing import Dict, NamedTuple
 
 _GITLINK = "160000"
@@ -120,7 +119,6 @@ def _fields(output: bytes) -> list[str]:
     return [os.fsdecode(field) for field in output.split(b"\0") if field]
 
 
-@lru_cache(maxsize=None)
 def _without_filters(root: str) -> Dict[str, str]:
     """Variables that switch the filters off which the repository itself brings.
 
@@ -128,14 +126,19 @@ def _without_filters(root: str) -> Dict[str, str]:
     one, a file that differs from the commit is changed, which it is.
     """
     listing = ("config", "-z", "--show-scope", "--name-only", "--get-regexp", r"^filter\.")
-    words = _fields(_run(root, *listing)[1])
+    try:
+        words = _fields(_run(root, *listing)[1])
+    except FileNotFoundError:
+        return {}  # no git at all: the question itself says so
     own = [name for scope, name in zip(words[::2], words[1::2]) if scope in ("local", "worktree")]
+    if not own:
+        return {}
     first = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
     variables = {"GIT_CONFIG_COUNT": str(first + len(own))}
     for number, name in enumerate(own, first):
         off = "false" if name.endswith(".required") else ""
         variables.update({f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": off})
-    return variables if own else {}
+    return variables
 
 
 def _ask(root: str, *arguments: str, variables: Dict[str, str] = {}) -> bytes:  # noqa: B006

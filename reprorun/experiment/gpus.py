@@ -6,8 +6,10 @@ stuck must not hold up a run for ever.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import subprocess
 from typing import Any, Dict, List, Optional
 
 VARIABLE = "REPRORUN_GPUS"  # how many are expected at least; not set: the run has none
@@ -29,7 +31,7 @@ def find_gpus(root: str = "/", patience: float = PATIENCE) -> Dict[str, Any]:
     """
     said, why = _run_nvidia_smi(patience)
     found = _of_nvidia_smi(said) if said else None
-    return found or _of_proc(root) or _of_rocm(root) or {"by": "", "gpus": [], "why": why}
+    return found or _of_proc(root) or amd_gpus(root) or {"by": "", "gpus": [], "why": why}
 
 
 def shortfall(found: Dict[str, Any], expected: int) -> Optional[str]:
@@ -49,8 +51,6 @@ def shortfall(found: Dict[str, Any], expected: int) -> Optional[str]:
 
 def _run_nvidia_smi(patience: float) -> "tuple[str, str]":
     """Returns what nvidia-smi says, or why it says nothing."""
-    import subprocess
-
     try:
         child = subprocess.Popen(
             ["nvidia-smi", "-q", "-x"],
@@ -64,11 +64,19 @@ def _run_nvidia_smi(patience: float) -> "tuple[str, str]":
     try:
         said = child.communicate(timeout=patience)[0][:_LONGEST].decode(errors="replace")
     except subprocess.TimeoutExpired:
-        os.killpg(child.pid, 9)  # and not waited for: one that waits for the driver can't be killed
+        _end(child)
         return "", "nvidia-smi did not answer within {:g} s".format(patience)
     if child.returncode != 0:
         return "", "nvidia-smi failed with exit code {}".format(child.returncode)
     return said, ""
+
+
+def _end(child: Any) -> None:
+    """Kills a program. One that waits for the driver can't be killed, and is not waited for."""
+    os.killpg(child.pid, 9)
+    child.stdout.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(1)
 
 
 def _of_nvidia_smi(said: str) -> Optional[Dict[str, Any]]:
@@ -108,9 +116,8 @@ def _of_proc(root: str) -> Optional[Dict[str, Any]]:
         return None
     names = {}
     for card in _list(os.path.join(place, "gpus")):
-        fields = dict(
-            re.findall(r"(?m)^([^:\n]+):\s*(.*?)\s*$", _read(place, "gpus", card, "information"))
-        )
+        told = _read(place, "gpus", card, "information")
+        fields = dict(re.findall(r"(?m)^([^:\n]+):[ \t]*(.*?)[ \t]*$", told))
         names["nvidia" + fields.get("Device Minor", "")] = fields.get("Model", card)
     version = re.search(r"(?m)^NVRM version:.*?\s(\d+\.[\d.]+)\s", _read(place, "version"))
     return {
@@ -124,10 +131,10 @@ def _of_proc(root: str) -> Optional[Dict[str, Any]]:
 # ---------------------------------------------------------------- AMD
 
 
-def _of_rocm(root: str) -> Optional[Dict[str, Any]]:
-    """The kernel's list of what computes, of those that have a device node."""
+def amd_gpus(root: str = "/") -> Dict[str, Any]:
+    """Measures those of AMD: the kernel's list of what computes, with a device node; else empty."""
     if not os.path.lexists(os.path.join(root, "dev/kfd")):
-        return None
+        return {}
     gpus = []
     for number in sorted(_list(os.path.join(root, _KFD)), key=lambda name: (len(name), name)):
         place = os.path.join(root, _KFD, number)
@@ -139,7 +146,7 @@ def _of_rocm(root: str) -> Optional[Dict[str, Any]]:
         name = _read(place, "name").strip() or "AMD GPU"
         gpus.append({"name": name, "memory": int(bank.get("size_in_bytes", 0))})
     if not gpus:
-        return None
+        return {}
     driver = _read(root, "sys/module/amdgpu/version").strip()
     return {"by": "ROCm's sysfs", "gpus": gpus, "driver": driver, "cuda": ""}
 

@@ -47,8 +47,7 @@ def main(command: list[str]) -> int:
         command = begin(command)
     gpus, refusal = _gpus()
     if refusal:
-        _refuse(refusal, gpus)
-        return REFUSED
+        return _refuse(refusal, gpus)
     kills_before = _oom_kills()
     stamp = time.clock_gettime_ns(COARSE_CLOCK)
     started, clock = time.time(), time.monotonic()
@@ -70,7 +69,7 @@ def main(command: list[str]) -> int:
         peak_memory=peak,
         oom_killed=_oom_kills() > kills_before,
         python=sys.version.split()[0],
-        gpus=gpus,
+        **gpus,
     )
     if guest and os.environ.get("REPRORUN_VARIED"):
         from reprorun.experiment.varied_run import end
@@ -159,31 +158,24 @@ def _wait_for(child: int) -> tuple[int, int]:
             return status, peak
 
 
-def _gpus() -> tuple[dict[str, object] | None, str | None]:
-    """Returns the GPUs that are seen, None where the run has none, and why it must not begin."""
+def _gpus() -> tuple[dict[str, object], str | None]:
+    """Returns the GPUs that are seen, as facts of the report, and why the run must not begin."""
     expected = os.environ.get("REPRORUN_GPUS")
     if not expected:
-        return None, None
+        return {}, None
     _find_package()
     from reprorun.experiment.gpus import find_gpus, shortfall
 
     found = find_gpus()
-    return found, shortfall(found, int(expected))
+    return {"gpus": found}, shortfall(found, int(expected))
 
 
-def _refuse(why: str, gpus: dict[str, object] | None) -> None:
-    """Says why the command is not started."""
+def _refuse(why: str, facts: dict[str, object]) -> int:
+    """Says why the command is not started; returns the exit code."""
     _say(why)
     now = _utc(time.time())
-    _report(
-        _guest(),
-        started=now,
-        ended=now,
-        exit_code=REFUSED,
-        refused=why,
-        gpus=gpus,
-        outputs_kept=True,
-    )
+    _report(_guest(), **facts, started=now, ended=now, exit_code=REFUSED, refused=why)
+    return REFUSED
 
 
 def _guest() -> tuple[str, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 
+from reprorun.experiment.gpus import amd_gpus
 from reprorun.model import Hardware
 
 # What numerical libraries choose their code by; a full list of flags would only be noise.
@@ -44,13 +45,13 @@ def _gpus() -> tuple[str, ...]:
     try:
         cards = sorted(os.listdir(f"{_NVIDIA}/gpus"))
     except OSError:
-        return ()
+        return tuple(gpu["name"] for gpu in amd_gpus().get("gpus", ()))
     models = (_fields(f"{_NVIDIA}/gpus/{card}/information").get("Model", card) for card in cards)
     return tuple(models)
 
 
 def _gpu_driver() -> str | None:
-    return next(iter(_lines(f"{_NVIDIA}/version")), None)
+    return next(iter(_lines(f"{_NVIDIA}/version")), None) or amd_gpus().get("driver") or None
 
 
 def _fields(path: str) -> dict[str, str]:

@@ -125,5 +125,5 @@ def read_book(directory: str) -> Kept:
     try:
         head = msgspec.convert(data, Head)
         return Kept(head=head, runs=msgspec.convert(data["runs"], tuple[Line, ...]))
-    except (msgspec.ValidationError, KeyError) as error:
+    except (msgspec.ValidationError, UnicodeEncodeError, KeyError) as error:
         raise RecordError(f"{path} is damaged: {error}") from error

@@ -91,7 +91,7 @@ def choose_user(random: Random, situation: Situation) -> str:
 def be_user(container: ContainerSpec, value: str) -> ContainerSpec:
     """Another uid and gid, and the group of the original's: the log directory is lent to that."""
     gid = container.user.partition(":")[2]
-    return telling(replace(container, user=value, groups=(gid,)), share=True)
+    return telling(replace(container, user=value, groups=(gid, *container.groups)), share=True)
 
 
 def move_home(container: ContainerSpec, value: str) -> ContainerSpec:

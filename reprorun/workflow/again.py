@@ -14,6 +14,7 @@ from reprorun.probe.requirements import find_requirements
 from reprorun.workflow.base import find_base
 from reprorun.workflow.code_again import CodeAgain
 from reprorun.workflow.gather import Environment, Sources, environment_on, gather_environment
+from reprorun.workflow.platforms import check_platform
 from reprorun.workflow.python import PYTHON_PLACE, pythons_of_day
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.restore import Wish, restore_base
@@ -87,7 +88,9 @@ def _base(
     report: Reporter,
 ) -> BaseImage:
     if not (spec.base_image or spec.python):
-        return restore_base(record, engine, report, wish, again.tree)
+        base = restore_base(record, engine, report, wish, again.tree)
+        check_platform(base, spec, engine.info(), report)
+        return base
     base = find_base(spec, Requirements(), engine, report)
     apt = record.base_image.apt if record.base_image else ()
     return add_system_packages(base, apt, spec, engine, report) if apt else base

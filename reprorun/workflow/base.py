@@ -11,7 +11,7 @@ import msgspec
 
 from reprorun import files
 from reprorun.engine import Engine
-from reprorun.errors import ImageMissing, UsageError
+from reprorun.errors import EngineError, EngineUnavailable, UsageError
 from reprorun.held import holding
 from reprorun.model import (
     RUN_LABEL,
@@ -21,6 +21,12 @@ from reprorun.model import (
     Image,
     Requirements,
     RunSpec,
+)
+from reprorun.workflow.platforms import (
+    cannot_run,
+    check_platform,
+    image_of_platform,
+    is_foreign,
 )
 from reprorun.workflow.python import PYTHON_PLACE, check_python, wanted_python
 from reprorun.workflow.report import Reporter
@@ -40,7 +46,6 @@ print(json.dumps({
     "path": os.environ.get("PATH", ""),
 }))
 """
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}  # as Go says it, and everybody else
 DEFAULT = f"python:{PYTHON_PLACE}-slim"
 _SHELL = 'exec "$(command -v python3 || command -v python)" -I -c "$0"'
 
@@ -63,19 +68,13 @@ def find_base(
 
     Raises:
         ImageMissing: it is neither there nor to be had.
-        UsageError: its Python is not the one that was asked for, or there is none.
+        UsageError: its Python or its platform is not the one that was asked for, or it has none.
     """
     ref = base_reference(spec, requirements)
     image = engine.image(ref)
-    if image is None:
-        if spec.offline:
-            raise ImageMissing(
-                f"the base image {ref} is not on the engine, and --offline lets none be pulled. "
-                "Name one that is there with --base-image."
-            )
-        report.step("base image", f"pulling {ref}")
-        image = engine.pull(ref, report.progress)
+    image = image_of_platform(ref, image, spec, engine, report)
     base = describe_base(ref, image, engine)
+    check_platform(base, spec, engine.info(), report)
     note = check_python(base, spec, requirements)
     if note:
         report.note(note)
@@ -85,10 +84,13 @@ def find_base(
 def describe_base(ref: str, image: Image, engine: Engine) -> BaseImage:
     """An image and the Python in it, which it is asked for once.
 
+    One for other processors is asked each time: the emulation may be gone.
+
     Raises:
-        UsageError: it has none.
+        UsageError: it has none, or can't be run on the engine's machine.
     """
-    return _known(ref, image) or _asked(ref, image, engine)
+    known = None if is_foreign(image, engine.info()) else _known(ref, image)
+    return known or _asked(ref, image, engine)
 
 
 def recall_base(spec: RunSpec, requirements: Requirements, engine: Engine) -> BaseImage | None:
@@ -122,9 +124,17 @@ def _cache_file(image: Image) -> str:
 
 
 def _ask(ref: str, image: Image, engine: Engine) -> dict[str, str]:
-    code, answer, said = ask_image(image, ("/bin/sh", "-c", _SHELL), (PROBE,), engine)
+    try:
+        code, answer, said = ask_image(image, ("/bin/sh", "-c", _SHELL), (PROBE,), engine)
+    except EngineUnavailable:
+        raise
+    except EngineError as error:  # some start nothing that is for another machine
+        if is_foreign(image, engine.info()):
+            raise cannot_run(ref, image, engine.info()) from error
+        raise
     if code != 0:
-        _refuse_other_machine(ref, image, engine)
+        if is_foreign(image, engine.info()):
+            raise cannot_run(ref, image, engine.info())
         raise UsageError(
             f"the base image {ref} has no usable Python ({said or f'exit code {code}'}). "
             "Name one that has with --base-image, such as python:3.12-slim."
@@ -133,16 +143,6 @@ def _ask(ref: str, image: Image, engine: Engine) -> dict[str, str]:
         return msgspec.json.decode(answer, type=dict[str, str])
     except msgspec.MsgspecError as error:
         raise UsageError(f"the Python of the base image {ref} answers oddly: {error}") from error
-
-
-def _refuse_other_machine(ref: str, image: Image, engine: Engine) -> None:
-    """Raise UsageError where an image that can't be run is for another kind of processor."""
-    wanted, has = (_MACHINES.get(name, name) for name in (image.machine, engine.info().machine))
-    if wanted and has and wanted != has:
-        raise UsageError(
-            f"the base image {ref} is for {wanted} processors, but the engine runs on {has} "
-            "and has no emulation for others. Name an image for this machine with --base-image."
-        )
 
 
 def ask_image(

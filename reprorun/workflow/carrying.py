@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -16,7 +18,7 @@ import msgspec
 from reprorun import store, streams
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, FilesUnseen
-from reprorun.files import is_unfinished, sha256_of
+from reprorun.files import is_unfinished, sha256_of, unfinished_beside
 from reprorun.model import LOG_DIR, ContainerSpec, InputFile, LeftOut
 from reprorun.workflow.same_files import sees_our_files
 from reprorun.workflow.sending import content_of_mounts
@@ -53,24 +55,30 @@ def create_container(spec: ContainerSpec, engine: Engine, log_dir: str) -> Creat
     Raises:
         EngineError: the engine refused.
     """
+    container = _with_mounts(spec, engine, log_dir)
+    if container is not None:
+        return Created(container, carried=False)
+    labels = {**spec.labels, LABEL: "1"}
+    without = msgspec.structs.replace(spec, mounts=(), hosts="", labels=labels)
+    return Created(engine.create(without), carried=True)
+
+
+def _with_mounts(spec: ContainerSpec, engine: Engine, log_dir: str) -> str | None:
+    """The container; None where the engine does not see what is to be mounted."""
+    info = engine.info()
+    if info.remote and "mount-check" in info.lacks:
+        return None  # it would litter that machine with empty directories
     try:
         container = engine.create(spec)
     except FilesUnseen:
-        return Created(engine.create(_without_mounts(spec)), carried=True)
+        return None
+    seen = False
     try:
         seen = sees_our_files(engine, container, log_dir)
-    except BaseException:
-        engine.remove(container)
-        raise
-    if seen:
-        return Created(container, carried=False)
-    engine.remove(container)
-    return Created(engine.create(_without_mounts(spec)), carried=True)
-
-
-def _without_mounts(spec: ContainerSpec) -> ContainerSpec:
-    labels = {**spec.labels, LABEL: "1"}
-    return msgspec.structs.replace(spec, mounts=(), hosts="", labels=labels)
+    finally:
+        if not seen:
+            engine.remove(container)
+    return container if seen else None
 
 
 def carry_in(
@@ -119,18 +127,21 @@ def carry_home(engine: Engine, container: str, log_dir: str) -> tuple[LeftOut, .
 
 
 def drop_arriving(log_dir: str) -> None:
-    """Remove what has not come home as a whole."""
+    """Remove what has not come home as a whole. It may be something else that is called so."""
     arriving = os.path.join(log_dir, ARRIVING)
-    if os.path.lexists(arriving):
+    if os.path.isdir(arriving) and not os.path.islink(arriving):
         shutil.rmtree(arriving)
 
 
 def _fetch(engine: Engine, container: str, target: str) -> list[LeftOut]:
     pieces = _to_the_end(engine.copy_out(container, f"{LOG_DIR}/."))
-    with streams.stream_tar(pieces) as tar:
-        left_out = store.extract(tar, target)
-    for _ in pieces:
-        pass  # behind its last file, a tar has an end to be seen
+    try:
+        with streams.stream_tar(pieces) as tar:
+            left_out = store.extract(tar, target)
+        for _ in pieces:
+            pass  # behind its last file, a tar has an end to be seen
+    except tarfile.TarError as error:
+        raise EngineError(f"what the engine handed out of {LOG_DIR} broke off: {error}") from error
     return left_out
 
 
@@ -154,8 +165,14 @@ def _share_archive(directory: str, archive: str) -> None:
         if store.ARCHIVE_FILE not in names or os.path.islink(path):
             continue
         if os.path.getsize(path) == size and sha256_of(path) == digest:
-            os.unlink(path)
-            os.link(archive, path)
+            _link(archive, path)
+
+
+def _link(archive: str, path: str) -> None:
+    beside = unfinished_beside(path)
+    with suppress(OSError):  # a file system without links keeps the copy
+        os.link(archive, beside)
+        os.replace(beside, path)
 
 
 def _put_in_place(arriving: str, log_dir: str) -> None:

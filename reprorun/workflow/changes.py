@@ -67,6 +67,7 @@ def respecify(
         base_image=changes.base_image or _usual_base(record, changes),
         lock=changes.lock,
         python=changes.python,
+        platform=changes.platform or record.platform,
         as_of=changes.as_of,
         gpus=changes.gpus or record.asked_gpus or Gpus(),
         network=_network(record, changes),

@@ -27,6 +27,7 @@ from reprorun.render import whole_dockerfile
 from reprorun.workflow.abandoned import Left
 from reprorun.workflow.attend import Ending
 from reprorun.workflow.build import layer_titles
+from reprorun.workflow.carrying import is_carried
 from reprorun.workflow.console_again import read_tail, write_console
 from reprorun.workflow.finish import Exited, bring_home, close_record, finish, outcome_of
 from reprorun.workflow.harvest import drop_guest_report, read_guest_report
@@ -133,6 +134,7 @@ def _exited(ending: Ending, listed: ListedContainer, engine: Engine, keeper: Kee
         container=listed.id,
         name=listed.name,
         ending=ending,
+        carried=is_carried(listed.labels),
         tail=read_tail(keeper.log_dir),
         notes=tuple(each for each in (note, _overrun(ending, keeper.record)) if each),
     )

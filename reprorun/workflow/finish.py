@@ -15,6 +15,7 @@ from reprorun.engine import Engine
 from reprorun.errors import EngineError, UsageError
 from reprorun.model import WORKSPACE, Mount, Outcome, Record, Status, Value
 from reprorun.workflow.attend import Ending
+from reprorun.workflow.carrying import carry_home, drop_arriving
 from reprorun.workflow.garage_outputs import adopt
 from reprorun.workflow.harvest import (
     archive_warning,
@@ -41,6 +42,7 @@ class Exited(Value, frozen=True, kw_only=True):
     container: str  # id
     name: str  # of the container, for people
     ending: Ending
+    carried: bool = False  # the log directory is in the container, too: see `carrying`
     tail: str = ""  # the last of what it printed
     notes: tuple[str, ...] = ()  # about what it printed
 
@@ -57,6 +59,8 @@ def finish(run: Exited, engine: Engine, keeper: Keeper, report: Reporter) -> Out
     Raises:
         EngineError: what the run made could not be brought out; the container stays.
     """
+    if run.carried:
+        _carry_home(run, engine, keeper)
     record = keeper.record
     outcome = judge(run.ending, read_guest_report(keeper.log_dir), record.limits)
     notes = (
@@ -70,7 +74,7 @@ def finish(run: Exited, engine: Engine, keeper: Keeper, report: Reporter) -> Out
         if note and note not in record.notes:
             keeper.note(note)
             report.note(note)
-    with _kept_if_not_harvested(run.name, keeper):
+    with _kept_if_not_harvested(run, keeper):
         _write_outcome(outcome, run.ending.state.ended, keeper)
     bring_home(outcome, run, engine, keeper, report)
     return outcome
@@ -84,7 +88,7 @@ def bring_home(
     Raises:
         EngineError: that could not be brought out; the container stays.
     """
-    with _kept_if_not_harvested(run.name, keeper):
+    with _kept_if_not_harvested(run, keeper):
         _harvest(outcome, run.container, engine, keeper)
     remove_container(run.container, engine, keeper, report)
 
@@ -119,6 +123,7 @@ def close_record(outcome: Outcome, keeper: Keeper) -> str | None:
     """
     keeper.free_reserve()
     drop_guest_report(keeper.log_dir)
+    drop_arriving(keeper.log_dir)
     adopt(keeper.log_dir)
     sub_records = find_sub_records(keeper.log_dir)
     write_variant(keeper.log_dir, sub_records, keeper.record.params)
@@ -144,6 +149,13 @@ def remove_container(container: str, engine: Engine, keeper: Keeper, report: Rep
         report.note(f"the container could not be removed: {error}")
 
 
+def _carry_home(run: Exited, engine: Engine, keeper: Keeper) -> None:
+    """Fetch the log directory. Until that is done the container has the only copy of it."""
+    keeper.remember(exit_code=run.ending.state.exit_code)  # a record that says so is not closed yet
+    with _kept_if_not_harvested(run, keeper):
+        keeper.remember(not_kept=carry_home(engine, run.container, keeper.log_dir))
+
+
 def _write_outcome(outcome: Outcome, ended: str | None, keeper: Keeper) -> None:
     """Put on disk how it ended, before anything else can fail."""
     guest = outcome.guest
@@ -163,22 +175,25 @@ def _harvest(outcome: Outcome, container: str, engine: Engine, keeper: Keeper) -
     else:
         inputs = tuple(Mount(source=i.path, target=i.target) for i in keeper.record.inputs)
         not_kept = bring_out(engine, container, inputs, keeper.log_dir)
-    if not_kept:  # else it would not be known any more, with the container gone
-        keeper.update(not_kept=not_kept)
+    known = keeper.record.not_kept
+    fresh = tuple(entry for entry in not_kept if entry not in known)
+    if fresh:  # else it would not be known any more, with the container gone
+        keeper.update(not_kept=(*known, *fresh))
     keeper.tell(harvested=True)  # it is not to be fetched once more
 
 
 @contextmanager
-def _kept_if_not_harvested(name: str, keeper: Keeper) -> Iterator[None]:
+def _kept_if_not_harvested(run: Exited, keeper: Keeper) -> Iterator[None]:
     """A container whose outputs could not be brought out is their only copy: say where it is."""
     try:
         yield
     except (OSError, EngineError, UsageError) as error:
         keeper.leaves_container = True
-        what = explain(error, name) if isinstance(error, OSError) else str(error)
+        what = explain(error, run.name) if isinstance(error, OSError) else str(error)
+        how = "`reprorun recover`" if run.carried else f"`docker cp {run.name}:{WORKSPACE} .`"
         raise EngineError(
             f"the outputs could not be brought out: {what}\n"
-            f"The container is kept with all that it made: `docker cp {name}:{WORKSPACE} .`"
+            f"The container is kept with all that it made: {how}"
         ) from error
 
 

@@ -93,6 +93,7 @@ class Keeper:
 
     def _write_hosts(self) -> None:
         with open(os.path.join(self.log_dir, HOSTS_FILE), "wb") as file:
+            os.fchmod(file.fileno(), 0o644)  # the container may run as another user
             file.write(HOSTS)
 
     def _set_aside(self, size: int) -> None:

@@ -133,6 +133,7 @@ def first_record(spec: RunSpec, sources: Sources, environment: Environment) -> R
         asked_gpus=spec.gpus,
         limits=spec.limits,
         network=spec.network,
+        platform=spec.platform,
         numerics=spec.numerics,
         variations=spec.variations,
         notes=(*sources.notes, *environment.lock.notes),

@@ -21,6 +21,7 @@ from reprorun.model import (
     Value,
 )
 from reprorun.plan import TAG_LENGTH
+from reprorun.platforms import machine_of, platform_of
 from reprorun.workflow.base import describe_base, image_digest
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.system import (
@@ -132,10 +133,16 @@ def _pulled(
             continue
         with suppress(ImageMissing):
             report.step("base image", f"pulling {ref}")
-            image = engine.pull(ref, report.progress)
+            image = engine.pull(ref, report.progress, platform=_platform(base, engine))
             if image_digest(image) == (below or base.digest):
                 return _as_recorded(describe_base(base.ref, image, engine), base)
     return None
+
+
+def _platform(base: BaseImage, engine: Engine) -> str | None:
+    """The record's, where the engine would take another by itself."""
+    here = machine_of(engine.info().machine)
+    return platform_of(base.machine) if base.machine and base.machine != here else None
 
 
 def _built(

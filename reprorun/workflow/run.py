@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import nullcontext
+
+from msgspec.structs import replace
 
 from reprorun import files, store
 from reprorun.engine import Engine
@@ -13,13 +16,15 @@ from reprorun.model import Outcome, Plan
 from reprorun.probe.hardware import find_hardware
 from reprorun.render import whole_dockerfile
 from reprorun.workflow.attend import attend
+from reprorun.workflow.carrying import carry_in, create_container
 from reprorun.workflow.console import Console
 from reprorun.workflow.finish import Exited, finish, remove_container
 from reprorun.workflow.gather import Environment
 from reprorun.workflow.keeper import Keeper, utc_now
 from reprorun.workflow.lending import lent
 from reprorun.workflow.report import Reporter
-from reprorun.workflow.same_files import require_same_files
+
+BRING_HOME = "`reprorun recover` waits for it and brings home what it makes"
 
 
 def run(
@@ -40,17 +45,22 @@ def run(
     """
     report.step("running", shlex.join(plan.container.command))
     keeper.tell(engine=engine.info().address)
-    container = engine.create(plan.container)
+    container, carried = create_container(plan.container, engine, keeper.log_dir)
     try:
-        require_same_files(engine, container, keeper.log_dir)
+        if carried:
+            report.progress("the engine does not see our files: sending them")
+            carry_in(plan.container, keeper.record.inputs, engine, container)
         keeper.update(status="running", started=utc_now())
-        with lent(keeper.log_dir, plan.container):
+        with nullcontext() if carried else lent(keeper.log_dir, plan.container):
             exited = _until_it_ends(plan, environment, engine, container, keeper, report)
-    except EngineUnavailable:
-        raise  # the container may well go on, and be found again
+    except EngineUnavailable:  # the container may well go on, and be found again
+        if carried and keeper.record.status == "running":
+            report.note(f"{plan.container.name} goes on without us: {BRING_HOME}")
+        raise
     except BaseException:
         remove_container(container, engine, keeper, report)
         raise
+    exited = replace(exited, carried=carried)
     return finish(exited, engine, keeper, report)
 
 

@@ -1,4 +1,4 @@
-"""What a container is given where it can't have mounts: their content as one tar, hashed on the way.
+"""What a container is given that can't have mounts: their content as one tar, hashed on the way.
 
 Inputs belong to somebody else than the run's user, and nobody may write them: that is what keeps
 them as they are, since a container without capabilities goes by owners and modes.

@@ -18,7 +18,7 @@ import reprorun
 from reprorun import store
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, ReprorunError, UsageError
-from reprorun.gpus import choose_gpus
+from reprorun.gpus import choose_gpus, gpu_numbers
 from reprorun.held import holding, holding_dir, is_any_left
 from reprorun.model import Changes, EngineInfo, RunSpec, SchemaMark, Value
 from reprorun.probe.hardware import find_hardware
@@ -331,7 +331,7 @@ def _tell_what_is_done(book: Book, kept: Kept, report: Reporter) -> None:
 def ask_of(spec: RunSpec, engine: EngineInfo, runs_per_gpu: int = 1) -> Ask:
     """What one run asks for. Where it says nothing of processors, it is taken to need one."""
     gpus, kind = 0, spec.gpus.kind
-    if kind == "all" or (kind == "auto" and choose_gpus(spec.gpus, engine) and _gpus()):
+    if kind == "all" or (kind == "auto" and choose_gpus(spec.gpus, engine) and _gpus(engine)):
         gpus = -1
     elif kind == "count":
         gpus = spec.gpus.count
@@ -351,10 +351,12 @@ def machine_of(engine: EngineInfo, ask: Ask) -> Machine:
     return Machine(
         cpus=engine.cpus or here.cpu_count,
         memory=engine.memory or here.memory,
-        gpus=by_other_names or _gpus(),  # the engine knows those names, and refuses what is none
+        gpus=by_other_names
+        or _gpus(engine),  # the engine knows those names, and refuses what is none
     )
 
 
-def _gpus() -> tuple[str, ...]:
-    """The GPUs of this machine by number, as `--gpus device=` takes them."""
-    return tuple(str(number) for number in range(len(find_hardware().gpus)))
+def _gpus(engine: EngineInfo) -> tuple[str, ...]:
+    """The GPUs of the engine's machine by number, as `--gpus device=` takes them."""
+    here = tuple(str(number) for number in range(len(find_hardware().gpus)))
+    return gpu_numbers(engine) or here

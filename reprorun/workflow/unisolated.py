@@ -97,6 +97,7 @@ def _left_aside(spec: RunSpec) -> tuple[str, ...]:
     """A note on what was asked for that only a container could do."""
     odd = {
         "base image": spec.base_image or spec.dockerfile,
+        "platform": spec.platform,
         "GPUs": spec.gpus.kind not in ("auto", "none"),
         "memory limit": spec.limits.memory,
         "cpu limit": spec.limits.cpus,

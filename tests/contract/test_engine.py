@@ -19,8 +19,9 @@ import msgspec
 import pytest
 
 from reprorun.engine import Engine
+from reprorun.engine.fake import FakeEngine
 from reprorun.engine.images import read_saved, write_loadable
-from reprorun.errors import BuildFailed, EngineError, ImageMissing, LockFailed
+from reprorun.errors import BuildFailed, EngineError, FilesUnseen, ImageMissing, LockFailed
 from reprorun.model import ContainerSpec, GpuRequest, Image, ImageSpec, Limits, Mount
 
 from ..engines import BUILDX, asked_for
@@ -405,6 +406,72 @@ def test_a_mounted_directory_takes_what_is_written(kit: Kit, tmp_path: os.PathLi
     with open(path) as file:
         assert file.read() == "hello\n"
     assert os.stat(path).st_uid == os.getuid()
+
+
+def test_what_the_engine_does_not_see_is_not_mounted(kit: Kit, tmp_path: Path) -> None:
+    if "mount-check" in kit.engine.info().lacks:
+        return  # it would make the directory
+    if isinstance(kit.engine, FakeEngine):
+        kit.engine.remote = True
+    mounts = (Mount(source=str(tmp_path), target="/a"), Mount(source="/no/such/place", target="/b"))
+    with pytest.raises(FilesUnseen, match="does not see /no/such/place"):
+        kit.engine.create(spec(kit, "exit 0", mounts=mounts))
+
+
+def test_files_are_put_into_a_container(kit: Kit) -> None:
+    """It reads them as they were given, and they come out below the directory."""
+    container = kit.engine.create(spec(kit, "echo more >/deep/er/made.txt", user="0:0"))
+    whole = [("deep/er/x.txt", os.urandom(3 << 20)), ("deep/er/y.txt", b"y")]
+    kit.engine.copy_in(container, several(whole, uid=0))
+    kit.engine.start(container)
+    assert kit.engine.wait(container).exit_code == 0
+    data = b"".join(kit.engine.copy_out(container, "/deep/er/."))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        found = {os.path.normpath(m.name): tar.extractfile(m) for m in tar if m.isreg()}
+        content = {name: file.read() for name, file in found.items() if file}
+    expected = {name.removeprefix("deep/er/"): data for name, data in whole}
+    assert content == {**expected, "made.txt": b"more\n"}
+
+
+def test_what_is_put_there_keeps_its_owner(kit: Kit) -> None:
+    """A user without capabilities can't write what is another's, not even as root."""
+    if kit.name == "fake":
+        return  # it knows no users
+    for user, owner in (("0:0", 65534), ("1234:1234", 0)):
+        script = "echo bad >>/given/x.txt || echo no; rm -f /given/x.txt || echo never"
+        container = kit.engine.create(spec(kit, script, user=user))
+        kit.engine.copy_in(container, several([("given/x.txt", b"x")], uid=owner))
+        with closing(kit.engine.attach(container)) as pieces:
+            kit.engine.start(container)
+            printed = b"".join(data for stream, data in pieces if stream == "stdout")
+        assert printed == b"no\nnever\n"
+        assert b"bad" not in b"".join(kit.engine.copy_out(container, "/given/x.txt"))
+
+
+def several(content: list[tuple[str, bytes]], uid: int) -> Iterator[bytes]:
+    """Files that nobody may write, and their directory, as a tar."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in [(os.path.dirname(content[0][0]), b""), *content]:
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.REGTYPE if data else tarfile.DIRTYPE
+            member.size, member.mode, member.uid = len(data), 0o444 if data else 0o755, uid
+            tar.addfile(member, io.BytesIO(data))
+    whole = buffer.getvalue()
+    for start in range(0, len(whole), 1 << 20):
+        yield whole[start : start + (1 << 20)]
+
+
+def test_files_that_break_on_the_way(kit: Kit) -> None:
+    container = kit.engine.create(spec(kit, "exit 0"))
+
+    def broken() -> Iterator[bytes]:
+        yield next(several([("given/x.txt", os.urandom(3 << 20))], uid=0))
+        raise LockFailed("the input is damaged")
+
+    with pytest.raises(LockFailed, match="the input is damaged"):
+        kit.engine.copy_in(container, broken())
+    assert not kit.engine.state(container).running  # it answers
 
 
 def test_changes_and_copies(kit: Kit, tmp_path: os.PathLike[str]) -> None:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,22 +28,28 @@ class Daemon:
 
     Args:
         place: directory of its own.
+        arguments: more of them, for dockerd.
+        path: directory of programs that it finds before all others.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(
+        self, place: Path, arguments: Sequence[str] = (), path: Path | None = None
+    ) -> None:
         if os.getuid() != 0 or not all(shutil.which(name) for name in ("dockerd", "unshare")):
             pytest.fail("this test starts a second dockerd: it needs root, dockerd and unshare")
         self.address = f"unix://{place}/docker.sock"
         self._place = place
+        self._arguments = arguments
+        self._env = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}"} if path else None
         self._process: subprocess.Popen[bytes] | None = None
         (place / "daemon.json").write_text("{}")  # not the settings of the one that is there
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = _command(self._place, self.address)
+        command = [*_command(self._place, self.address), *self._arguments]
         with (self._place / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True
+                command, stdout=log, stderr=log, start_new_session=True, env=self._env
             )
         _wait(self._process, self._place)
 
@@ -89,10 +95,10 @@ def own_daemon() -> Iterator[str]:
 
 
 @contextmanager
-def daemon() -> Iterator[Daemon]:
-    """The same, to be killed and started again."""
+def daemon(arguments: Sequence[str] = (), path: Path | None = None) -> Iterator[Daemon]:
+    """The same, to be killed and started again; see `Daemon`."""
     place = Path(tempfile.mkdtemp(prefix="reprorun-engine-"))  # short: sockets' paths are limited
-    made = Daemon(place)
+    made = Daemon(place, arguments, path)
     try:
         made.start()
         yield made

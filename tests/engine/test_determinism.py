@@ -19,6 +19,7 @@ import pytest
 
 from reprorun.engine.context import write_files
 from reprorun.engine.docker_values import info_of
+from reprorun.engine.places import Place
 from reprorun.errors import UsageError
 
 from ..index import Index, make_wheel
@@ -190,7 +191,7 @@ def ask(address: str) -> tuple[str, bool]:
     """Where an engine keeps its images, and whether it can be handed layers."""
     engine = docker.APIClient(base_url=address)
     try:
-        info = info_of(engine.info(), engine.api_version)
+        info = info_of(engine.info(), engine.api_version, Place(address=address, by="the test"))
         return info.root_dir, info.takes_layers
     finally:
         engine.close()

@@ -169,7 +169,5 @@ def test_an_engine_that_does_not_see_our_files(project: Bench, tmp_path: Path) -
             cwd=project.root, env={**project.env, **sshd.env}, capture_output=True, text=True,
             timeout=120, check=False,
         )  # fmt: skip
-    assert done.returncode == 125, done.stderr
-    text = one_message(done.stderr)
-    assert "is on another machine, which does not see" in text or "does not see" in text
-    assert done.stdout == ""
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("lr ")

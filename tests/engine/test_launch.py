@@ -167,7 +167,7 @@ def test_the_local_engine_says_so(launch: Launch, bench: Bench, tmp_path: Path, 
 def test_an_engine_that_nobody_knows(launch: Launch) -> None:
     done = launch("closure", REPRORUN_ENGINE="dokcer")
     assert done.code == 1
-    assert "ValueError: engine 'dokcer' is none of docker, local" in done.err
+    assert "ValueError: engine 'dokcer' is none of docker, podman, local" in done.err
 
 
 def test_inside_a_container_it_starts_a_process(launch: Launch, bench: Bench) -> None:

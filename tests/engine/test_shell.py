@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import pty
 import re
@@ -83,6 +84,15 @@ def scratch(bench: Bench) -> list[str]:
 # ---------------------------------------------------------------- pipes
 
 
+_GIVEN = json.dumps({
+    "inputs": ["/workspace/data/large.txt"],
+    "setuid": "/usr/bin/su",
+    "hosts": ["127.0.0.1"],
+    "port": 9,
+    "abstract": "nobody",
+})  # fmt: skip
+
+
 def test_it_is_where_the_run_was(user_bench: Bench) -> None:
     """As somebody who is not root, with an input and limits: the probe finds the same again."""
     bench = user_bench
@@ -91,15 +101,16 @@ def test_it_is_where_the_run_was(user_bench: Bench) -> None:
     bench.commit()
     chown_all(bench.root.parent, bench.user)
     flags = ["--input", "data", "--memory", "96m", "--cpus", "0.5", "-e", "COLOUR=blue"]
-    done = bench.exec("probe.py", "/workspace/data/large.txt", flags=flags)
+    done = bench.exec("probe.py", _GIVEN, flags=flags)
     ran, before = done.said(), contents(done.log_dir)
-    command = ("python", "probe.py", "/workspace/data/large.txt")
+    command = ("python", "probe.py", _GIVEN)
     now = bench.reprorun("shell", str(done.log_dir), "--", *command).said()
     for what in SAME:
         assert now[what] == ran[what], what
     for kind in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"):
         assert now["status"][kind] == ran["status"][kind], kind
-    assert sorted(now["mounts"]) == sorted([*ran["mounts"], "/record"])
+    places, before_places = ([mount["at"] for mount in each["mounts"]] for each in (now, ran))
+    assert sorted(places) == sorted([*before_places, "/record"])
     for found in (now, ran):
         del found["environment"]["HOSTNAME"]
     assert now["environment"] == ran["environment"]

@@ -76,15 +76,14 @@ def in_directory(name: str, parse: Callable[[str], object], **beside: bytes) -> 
     return in_file(name, of)
 
 
-def in_zip(member: str, parse: Parse, **beside: bytes) -> Parse:
+def in_zip(member: str, parse: Parse, beside: Mapping[str, bytes]) -> Parse:
     """A parser of a zip: the input is one member of a whole one."""
 
     def run(data: bytes) -> object:
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w") as archive:
-            archive.writestr(member, data)
-            for other, content in beside.items():
-                archive.writestr(other.replace("__", "."), content)
+            for other, content in {**beside, member: data}.items():
+                archive.writestr(other, content)
         return parse(out.getvalue())
 
     return run
@@ -114,6 +113,8 @@ def requirements(kind: str, name: str, *, python: str = "3.11.2") -> Parse:
             for other, content in beside.items():
                 if kind in ("uv-lock", "poetry-lock", "requirements"):
                     (root / other).write_bytes(content)
+            for member in ("core", "tool"):  # of the uv.lock among the seeds
+                (root / "libs" / member).mkdir(parents=True)
         (root / name).write_bytes(data)
         return read(wanted, str(root), target)
 
@@ -220,7 +221,7 @@ def _clear(root: Path) -> None:
 def wheel(path: str) -> object:
     from reprorun.environment.wheel import Layout, read_metadata, wheel_entries
 
-    found = wheel_entries(path, Layout(python_minor="3.11", executable="/usr/bin/python3"))
+    found = wheel_entries(path, Layout(python_minor="3.11"))
     for entry in found:
         assert ".." not in entry.path.split("/"), entry.path
     return found, read_metadata(path)
@@ -240,12 +241,12 @@ def pack(path: str) -> object:
 
     with Pack.open(path) as found:
         place = workplace() / "unpacked"
-        place.mkdir(exist_ok=True)
         try:
             found.unpack(found.index.record, str(place))
         finally:
-            assert not (workplace() / "escaped").exists()
             _clear(place)
+            if place.exists():
+                place.rmdir()
 
 
 # ---------------------------------------------------------------- records
@@ -264,18 +265,22 @@ def shown(log_dir: str) -> object:
     """What people are shown of a record has nothing in it that a terminal obeys."""
     from reprorun import store
     from reprorun.cli.show import describe
+    from reprorun.workflow.lineage import Lineage
 
     found = store.read_record(log_dir)
-    for line in describe(found):
-        assert all(c.isprintable() or c in "\t" for c in str(line)), line
+    lineage = Lineage()
+    for line in describe(log_dir, found, lineage):
+        assert all(c.isprintable() for c in line), line
     return found
 
 
 def exported(log_dir: str) -> object:
     from reprorun import store
-    from reprorun.export.slsa import provenance
+    from reprorun.export.files import KeptFile
+    from reprorun.export.slsa import statement
 
-    return provenance(store.read_record(log_dir))
+    output = KeptFile(path="outputs/a.txt", size=1, sha256="0" * 64)
+    return json.dumps(statement(store.read_record(log_dir), (output,), ()), allow_nan=False)
 
 
 def garage(log_dir: str) -> object:
@@ -390,7 +395,9 @@ def build_targets() -> Mapping[str, Target]:
     texts = (*usage, UnicodeDecodeError)
     found: dict[str, Target] = {}
 
-    def add(name: str, parse: Parse, allowed: tuple[type[Exception], ...], child: bool = False) -> None:
+    def add(
+        name: str, parse: Parse, allowed: tuple[type[Exception], ...], child: bool = False
+    ) -> None:
         found[name] = Target(parse, allowed, partial(seeds.of, name), child)
 
     for kind, name in (
@@ -419,7 +426,8 @@ def build_targets() -> Mapping[str, Target]:
     add("sdist-tar", in_file("tool-1.0.tar.gz", sdist), own)
     add("sdist-zip", in_file("tool-1.0.zip", sdist), own)
     add("pack", in_file("run.rrpack", pack), own)
-    add("pack-index", in_zip("pack.json", in_file("index.rrpack", pack)), own)
+    members = {name: data for name, data in seeds.pack_members().items() if name != "pack.json"}
+    add("pack-index", in_zip("pack.json", in_file("index.rrpack", pack), members), own)
 
     archive = {"launch_archive__tar__xz": seeds.launch_archive()}
     add("record", in_directory("run.json", record, **archive), (RecordError,))
@@ -456,23 +464,8 @@ def _setup_cfg() -> Parse:
 
 
 def _wheel_part(name: str) -> Parse:
-    parts = seeds.wheel_members()
-    member = f"tool-1.0.dist-info/{name}"
-    target = in_file(f"part-{name}/tool-1.0-py3-none-any.whl".replace("/", "-"), wheel)
-
-    def run(data: bytes) -> object:
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w") as archive:
-            for other, content in {**parts, member: data}.items():
-                archive.writestr(other, content)
-        return target(out.getvalue())
-
-    return run
+    target = in_file("tool-1.0-py3-none-any.whl", wheel)
+    return in_zip(f"tool-1.0.dist-info/{name}", target, seeds.wheel_members())
 
 
 _launch_tar = in_file("launch_archive.tar.xz", launch_archive)
-
-
-def json_of(value: Any) -> bytes:
-    """JSON as bytes."""
-    return json.dumps(value).encode()

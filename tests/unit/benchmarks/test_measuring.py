@@ -30,6 +30,7 @@ def test_the_sides_of_a_pair_take_turns_and_the_first_pair_is_dropped() -> None:
     ours, theirs = in_turn(lambda: side("ours"), lambda: side("theirs"), 2)
     assert calls == ["ours", "theirs", "theirs", "ours", "ours", "theirs"]
     assert (ours, theirs) == ((4.0, 5.0), (3.0, 6.0))
+    assert in_turn(lambda: 1.0, lambda: 2.0, 1, warm_up=False) == ((1.0,), (2.0,))
 
 
 def test_a_ratio_is_of_each_pair_and_the_median_is_judged() -> None:
@@ -49,6 +50,7 @@ def test_a_figure_without_another_side_is_judged_by_itself() -> None:
     row = Row(what="memory", unit="MB", ours=(149.0,), target=Target(at_most=150))
     assert row.verdict == "reached"
     assert told(row) == "memory: 149 MB (149 to 149); <= 150 is reached"
+    assert Row(what="more", ours=(-0.2,), target=Target(at_most=5)).verdict == "reached"
 
 
 def test_what_could_not_be_measured_is_neither_reached_nor_missed() -> None:

@@ -26,8 +26,8 @@ from reprorun.compare.values import Comparison
 from reprorun.engine.fake import FakeEngine
 from reprorun.engine.images import write_loadable
 from reprorun.errors import EngineError, ImageMissing, UsageError
-from reprorun.model import DIGEST_LABEL, EngineInfo, GpuRequest, Gpus, InputFile, RunSpec
 from reprorun.gpus import choose_gpus
+from reprorun.model import DIGEST_LABEL, EngineInfo, GpuRequest, Gpus, InputFile, RunSpec
 from reprorun.probe.inputs import describe_input
 from reprorun.workflow.check import PLACE, RecordCheck, Repeat
 
@@ -234,14 +234,18 @@ CPU_ENGINE = EngineInfo(name="fake", version="1", api_version="1")
 GPU_ENGINE = EngineInfo(name="fake", version="1", api_version="1", runtimes=("nvidia",))
 
 
+def by_runtime(*devices: str) -> GpuRequest:
+    return GpuRequest(runtime="nvidia", devices=devices)
+
+
 @pytest.mark.parametrize(
     ("asked", "given", "engine", "request_"),
     [
         (Gpus(), (), CPU_ENGINE, None),
         (Gpus(), (), GPU_ENGINE, None),  # not all that are there, beside those whom they belong to
-        (Gpus(), ("2",), GPU_ENGINE, GpuRequest(devices=("2",))),
-        (Gpus(kind="count", count=2), ("0", "3"), GPU_ENGINE, GpuRequest(devices=("0", "3"))),
-        (Gpus(kind="all"), ("0", "1"), GPU_ENGINE, GpuRequest(devices=("0", "1"))),
+        (Gpus(), ("2",), GPU_ENGINE, by_runtime("2")),
+        (Gpus(kind="count", count=2), ("0", "3"), GPU_ENGINE, by_runtime("0", "3")),
+        (Gpus(kind="all"), ("0", "1"), GPU_ENGINE, by_runtime("0", "1")),
         (Gpus(kind="none"), (), GPU_ENGINE, None),
     ],
 )

@@ -340,7 +340,7 @@ class TestListTree:
 
     def test_unreadable_directories_are_an_error(self, repo, monkeypatch):
         warning = "warning: could not open directory 'secret/': Permission denied\n"
-        monkeypatch.setattr(git, "_run", lambda *_: (0, b"", warning))
+        monkeypatch.setattr(git, "_run", lambda *_, **__: (0, b"", warning))
         with pytest.raises(RepositoryError, match="secret/"):
             list_tree(str(repo.path))
 

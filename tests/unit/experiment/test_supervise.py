@@ -240,3 +240,33 @@ def test_it_costs_little():
 
     python = [sys.executable, "-I", "-S"]
     assert best(*python, SCRIPT, "true") < best(*python, "-c", "pass") + best("true") + 0.1
+
+
+@pytest.fixture
+def two_cards(environment, tmp_path):
+    """A stand-in for nvidia-smi that tells of two cards."""
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text('#!/bin/sh\necho \'<gpu id="0"></gpu><gpu id="1"></gpu>\'\n')
+    smi.chmod(0o755)
+    return {**environment, "PATH": f"{smi.parent}:{environment['PATH']}"}
+
+
+def test_gpus_are_measured_where_the_run_has_some(two_cards, tmp_path):
+    for expected in ("0", "2"):
+        assert run("true", env={**two_cards, "REPRORUN_GPUS": expected}).returncode == 0
+        facts = report(tmp_path)
+        assert (facts["gpus"]["by"], len(facts["gpus"]["gpus"])) == ("nvidia-smi", 2)
+    assert run("true", env=two_cards).returncode == 0
+    assert "gpus" not in report(tmp_path)
+
+
+def test_nothing_is_run_with_fewer_gpus_than_were_asked_for(two_cards, tmp_path):
+    done = run("touch", str(tmp_path / "ran"), env={**two_cards, "REPRORUN_GPUS": "4"})
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "4 GPUs were asked for, but the container sees 2" in done.stderr
+    facts = report(tmp_path)
+    assert facts["exit_code"] == 125
+    assert facts["refused"] in done.stderr
+    assert len(facts["gpus"]["gpus"]) == 2
+    assert not (tmp_path / "ran").exists()

@@ -35,7 +35,7 @@ def test_what_engines_lack() -> None:
     assert found("docker", "28.5.2") == set()
     assert found("docker", "29.0.0", "containerd-images") == {"layers"}
     assert found("docker", "28.5.2", "remote") == {"files"}
-    assert found("podman", "4.3.1") == {"buildkit", "gpu-requests"}
+    assert found("podman", "4.3.1") == {"buildkit", "gpu-requests", "mount-check"}
     assert "isolation" in found("local", "")
 
 

@@ -76,7 +76,10 @@ MORE: dict[str, Any] = {
         "source": {"kind": "sdist", "name": "six-1.0.tar.gz", "sha256": "0" * 64, "commit": "",
                    "built_with": ["setuptools==1"]},
     }],
-    "gpus": {"runtime": "nvidia", "devices": ["0"]},
+    "gpus": {"runtime": "nvidia", "devices": ["0"], "nodes": ["/dev/kfd"]},
+    "gpus_seen": {"by": "nvidia-smi", "gpus": [{"name": "T4"}], "driver": "1", "cuda": "1",
+                  "why": "stuck"},
+    "platform": "linux/amd64",
 }  # fmt: skip
 
 

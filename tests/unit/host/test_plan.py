@@ -11,6 +11,7 @@ import pytest
 
 from reprorun.cli.dry_run import docker_command
 from reprorun.errors import UsageError
+from reprorun.gpus import choose_gpus
 from reprorun.model import (
     EngineInfo,
     GpuRequest,
@@ -21,7 +22,6 @@ from reprorun.model import (
     Plan,
 )
 from reprorun.plan import (
-    choose_gpus,
     container_command,
     made_directories,
     make_plan,
@@ -77,10 +77,14 @@ def test_the_working_directory(workdir: str, wanted: str) -> None:
         (Gpus(), values.ENGINE, None),
         (Gpus(), NVIDIA, GpuRequest(runtime="nvidia", count=-1)),
         (Gpus(kind="none"), NVIDIA, None),
-        (Gpus(kind="all"), NVIDIA, GpuRequest(count=-1)),
+        (Gpus(kind="all"), NVIDIA, GpuRequest(runtime="nvidia", count=-1)),
         (Gpus(kind="all"), values.ENGINE, GpuRequest(count=-1)),  # the engine will refuse
         (Gpus(kind="count", count=2), values.ENGINE, GpuRequest(count=2)),
-        (Gpus(kind="device", devices=("0", "2")), NVIDIA, GpuRequest(devices=("0", "2"))),
+        (
+            Gpus(kind="device", devices=("0", "2")),
+            NVIDIA,
+            GpuRequest(runtime="nvidia", devices=("0", "2")),
+        ),
     ],
 )
 def test_gpus(asked: Gpus, engine: EngineInfo, wanted: GpuRequest | None) -> None:
@@ -94,7 +98,10 @@ def test_gpus(asked: Gpus, engine: EngineInfo, wanted: GpuRequest | None) -> Non
         (Gpus(kind="none"), NVIDIA, "-1", None),
         (Gpus(), NVIDIA, None, "all"),
         (Gpus(), values.ENGINE, None, None),
-        (Gpus(kind="all"), NVIDIA, None, None),
+        (Gpus(kind="all"), NVIDIA, None, "all"),
+        (Gpus(kind="count", count=2), NVIDIA, None, "0,1"),
+        (Gpus(kind="device", devices=("0", "2")), NVIDIA, None, "0,2"),
+        (Gpus(kind="all"), values.ENGINE, None, None),
     ],
 )
 def test_gpu_variables(
@@ -270,6 +277,7 @@ def words(**fields: Any) -> list[str]:
         ({"gpus": GpuRequest(count=-1)}, ["--gpus", "all"]),
         ({"gpus": GpuRequest(count=2)}, ["--gpus", "2"]),
         ({"gpus": GpuRequest(devices=("0", "2"))}, ["--gpus", '"device=0,2"']),
+        ({"gpus": GpuRequest(driver="cdi", devices=("a.b/c=0",))}, ["--device=a.b/c=0"]),
         ({"env": {"A": "x y"}}, ["--env", "A=x y"]),
         ({"env": {"HF_TOKEN": "hunter2"}}, ["--env", "HF_TOKEN"]),
         ({"command": ("python", "a b.py", "$(x)")}, ["IMAGE", "python", "a b.py", "$(x)"]),

@@ -46,6 +46,7 @@ def test_flag_over_variable_over_project(
         "file": (f"{tmp_path}/a", "b", "c"),
         "lock": (f"{tmp_path}/a", "b", "c"),
         "python": ("3.9", "3.10", "3.11"),
+        "platform": ("linux/arm64", "linux/amd64", "linux/arm64"),
         "as-of": ("2020-01-01", "2021-01-01", "2022-01-01"),
         "gpus": ("1", "2", "3"),
         "network": ("none", "bridge", "host"),
@@ -103,6 +104,9 @@ def test_an_empty_table_ends_the_search(tmp_path: Path) -> None:
     ("name", "text", "wanted"),
     [
         ("base-image", "registry.example:5000/a/b@sha256:1", "registry.example:5000/a/b@sha256:1"),
+        ("platform", "aarch64", "linux/arm64"),
+        ("platform", "linux/arm64/v8", "linux/arm64"),
+        ("platform", "amd64", "linux/amd64"),
         ("python", "3.13", "3.13"),
         ("as-of", "commit", "commit"),
         ("as-of", "2024-02-29", "2024-02-29"),

@@ -326,7 +326,9 @@ print(type(progress).__name__, "went on", flush=True)
 
 
 def sweep(stderr: int, **env: str) -> subprocess.Popen[str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "TERM")}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("CI", "TERM", "NO_COLOR")
+    }
     return subprocess.Popen(
         [sys.executable, "-c", SWEEP],
         stdin=subprocess.PIPE,
@@ -363,7 +365,7 @@ def test_a_pipe_that_nobody_reads_any_more() -> None:
 @pytest.mark.parametrize("no_color", ["", "1"])
 def test_no_color(no_color: str) -> None:
     mine, its = pty.openpty()
-    process = sweep(its, TERM="xterm", NO_COLOR=no_color)
+    process = sweep(its, TERM="xterm", **({"NO_COLOR": no_color} if no_color else {}))
     os.close(its)
     said = bytearray()
 

@@ -30,6 +30,12 @@ def test_nothing_is_lent_to_the_caller(tmp_path: Path) -> None:
         assert mode(tmp_path) == before
 
 
+def test_nothing_is_lent_to_the_caller_for_the_groups_of_devices(tmp_path: Path) -> None:
+    before = mode(tmp_path)
+    with lent(str(tmp_path), replace(LENT, user=f"{os.getuid()}:{os.getgid()}")):
+        assert mode(tmp_path) == before
+
+
 def test_it_is_lent_to_a_group_and_to_nobody_else(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     with lent(str(tmp_path), LENT):
