@@ -111,6 +111,7 @@ def sweep(
     """
     if current_guest() is not None:
         raise RuntimeError("sweep starts containers, and this is one: call it outside")
+    from reprorun.cli.secrets import refuse_secret_args, refuse_secret_params
     from reprorun.errors import UsageError
     from reprorun.json_text import refuse_nan
     from reprorun.model import RunSpec
@@ -121,6 +122,9 @@ def sweep(
         raise UsageError("resume names the sweep's directory: leave name and log_dir.")
     common = dict(params or {})
     refuse_nan(common, "params")
+    for given in (common, grid or {}, zipped or {}, *points):
+        refuse_secret_params(given, "parameter")
+    refuse_secret_args(args)
     request = SweepRequest(
         spec=RunSpec(
             script=os.fspath(script),

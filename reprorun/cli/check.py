@@ -13,6 +13,7 @@ from reprorun.cli.compare import with_tolerances
 from reprorun.cli.engines import with_engine
 from reprorun.cli.options import HELP, limits_of
 from reprorun.cli.rerun import with_changes
+from reprorun.errors import UsageError
 
 if TYPE_CHECKING:
     from reprorun.model import Variation
@@ -131,6 +132,8 @@ def _checker(given: dict[str, Any]) -> Checker:
 
     cwd, jobs = os.getcwd(), given["jobs"]
     if on_cluster(given):
+        if given["secrets"]:
+            raise UsageError("--secret is for this machine's engine, not for --on ray.")
         from reprorun.cluster.ray_check import check_on_ray
 
         cluster = {"address": given["address"], "verbose": given["verbose"]}

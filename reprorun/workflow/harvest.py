@@ -19,6 +19,7 @@ from reprorun.files import sha256_of
 from reprorun.model import WORKSPACE, Archive, Change, GuestReport, LeftOut, Mount
 
 GUEST_REPORT = ".reprorun-guest.json"
+LONGEST_VARIANT = 64 << 20  # bytes; parameters are small, and this is read whole
 LONGEST_REPORT = 16 << 20  # bytes; it lists what could not be kept
 
 
@@ -181,6 +182,8 @@ def write_variant(log_dir: str, sub_records: tuple[str, ...], params: dict[str, 
 def _read_variant(directory: str) -> Any:
     path = os.path.join(directory, store.VARIANT_FILE)
     try:
+        if os.path.getsize(path) > LONGEST_VARIANT:
+            return None
         with open(path, encoding="utf-8") as file:
             return json.load(file)
     except (OSError, ValueError, RecursionError):

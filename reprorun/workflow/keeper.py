@@ -97,8 +97,12 @@ class Keeper:
             file.write(HOSTS)
 
     def _set_aside(self, size: int) -> None:
-        with open(self._reserve, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW  # the run can write there
+        descriptor = os.open(self._reserve, flags, 0o644)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        finally:
+            os.close(descriptor)
 
     @property
     def _reserve(self) -> str:
