@@ -190,8 +190,9 @@ def sweep_here(runs: int) -> None:
     from reprorun.engine.fake import FakeEngine
     from reprorun.model import Image, RunSpec
     from reprorun.sweeps.values import PointsSpec, Span
+    from reprorun.workflow.here import here
     from reprorun.workflow.report import Silent
-    from reprorun.workflow.sweep import SweepRequest, here, run_sweep
+    from reprorun.workflow.sweep import SweepRequest, run_sweep
 
     base = Image(id="sha256:base", layers=("sha256:layer",), env=("PATH=/bin",), machine="x86_64")
     programs: dict[str, Any] = {"python": lambda process: 0, "/bin/sh": _answer}

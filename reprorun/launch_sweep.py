@@ -192,8 +192,9 @@ def _axis(name: str, values: Sequence[Any]) -> Axis:
 def _run(request: SweepRequest, resume: str | None, parallel: int | None, quiet: bool) -> Swept:
     from reprorun.cli.shown import Shown
     from reprorun.engine import connect
+    from reprorun.workflow.here import here
     from reprorun.workflow.recover import recover_by_the_way
-    from reprorun.workflow.sweep import here, resume_sweep, run_sweep
+    from reprorun.workflow.sweep import resume_sweep, run_sweep
 
     shown = Shown(quiet=quiet, verbose=False)
     make_runner = here(connect, shown.of, parallel, shown.report)

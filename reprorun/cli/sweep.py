@@ -249,7 +249,8 @@ def _run(request: Any, given: dict[str, Any]) -> int:
 
 def _swept(request: Any, given: dict[str, Any], shown: Shown) -> Swept:
     from reprorun.cli.engines import chosen_engine, directory_of
-    from reprorun.workflow.sweep import here, resume_sweep, run_sweep
+    from reprorun.workflow.here import here
+    from reprorun.workflow.sweep import resume_sweep, run_sweep
 
     directory = directory_of(request.spec) if given["script"] else None
     connect = chosen_engine(given["engine"], directory)

@@ -9,10 +9,12 @@ from contextlib import closing
 from reprorun.model import RunSpec
 from reprorun.workflow.drive import Progress
 from reprorun.workflow.gather import Connect
+from reprorun.workflow.here import here
 from reprorun.workflow.prepared import prepared
 from reprorun.workflow.report import Reporter
+from reprorun.workflow.resources import ask_of
 from reprorun.workflow.runner import Ended, Job, ends
-from reprorun.workflow.sweep import Begin, ask_of, here
+from reprorun.workflow.sweep import Begin
 
 
 def run_batch(

@@ -11,15 +11,40 @@ from msgspec.structs import replace
 
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, EngineUnavailable, ReprorunError
-from reprorun.sweeps.values import Slot
+from reprorun.sweeps.slots import make_slots
+from reprorun.sweeps.values import Ask, Slot
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.prepared import Attempt, Prepared, run_prepared
 from reprorun.workflow.report import Reporter
-from reprorun.workflow.runner import Ended, Job
+from reprorun.workflow.resources import machine_of
+from reprorun.workflow.runner import Ended, Job, Runner
 from reprorun.workflow.side_by_side import Failed, Threads
 
 PATIENCE = 60.0  # seconds that an engine may be away, as when it is restarted
 _PAUSE = 1.0  # seconds between two tries
+
+
+def here(
+    connect: Connect,
+    reporter: Callable[[str], Reporter],
+    at_once: int | None,
+    report: Reporter,
+) -> Callable[[Prepared, Engine, Ask], Runner]:
+    """Makes runners for the engine of this machine.
+
+    Args:
+        connect: reaches it.
+        reporter: makes what is told how one run goes, by the run's log directory.
+        at_once: how many at most; None: as many as there are resources for.
+        report: told how many that is.
+    """
+
+    def make(launch: Prepared, engine: Engine, ask: Ask) -> Runner:
+        slots, words = make_slots(ask, machine_of(engine.info(), ask), at_once)
+        report.step("side by side", words)
+        return HereRunner(launch, slots, connect, reporter)
+
+    return make
 
 
 class HereRunner:

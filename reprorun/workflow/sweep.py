@@ -18,24 +18,21 @@ import reprorun
 from reprorun import store
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, ReprorunError, UsageError
-from reprorun.gpus import choose_gpus, gpu_numbers
 from reprorun.held import holding, holding_dir, is_any_left
-from reprorun.model import Changes, EngineInfo, RunSpec, SchemaMark, Value
-from reprorun.probe.hardware import find_hardware
+from reprorun.model import Changes, RunSpec, SchemaMark, Value
 from reprorun.sweeps.book import SCHEMA, Book, Kept, is_sweep, read_book
 from reprorun.sweeps.points import Points, fill, refuse_unfilled
-from reprorun.sweeps.slots import make_slots
 from reprorun.sweeps.table import TABLE_FILE, read_results, write_table
-from reprorun.sweeps.values import Ask, Entry, Head, Machine, Params, PointsSpec
+from reprorun.sweeps.values import Ask, Entry, Head, Params, PointsSpec
 from reprorun.workflow.drive import Drive, Policy, Progress
 from reprorun.workflow.finished import find_finished, first_launch
 from reprorun.workflow.gather import Connect
-from reprorun.workflow.here import HereRunner
 from reprorun.workflow.keeper import explain, utc_now
 from reprorun.workflow.opening import log_directory
 from reprorun.workflow.prepared import Prepared, prepared, prepared_again
 from reprorun.workflow.recover import Scope, recover
 from reprorun.workflow.report import Reporter
+from reprorun.workflow.resources import ask_of
 from reprorun.workflow.runner import Runner
 
 PREFIX = "sweep"  # below data/local
@@ -159,29 +156,6 @@ def resume_sweep(
             ask = ask_of(launch.spec, engine.info(), request.runs_per_gpu)
             runner = make_runner(launch, engine, ask)
             return _make_runs(book, launch, runner, request.policy, begin)
-
-
-def here(
-    connect: Connect,
-    reporter: Callable[[str], Reporter],
-    at_once: int | None,
-    report: Reporter,
-) -> MakeRunner:
-    """Makes runners for the engine of this machine.
-
-    Args:
-        connect: reaches it.
-        reporter: makes what is told how one run goes, by the run's log directory.
-        at_once: how many at most; None: as many as there are resources for.
-        report: told how many that is.
-    """
-
-    def make(launch: Prepared, engine: Engine, ask: Ask) -> Runner:
-        slots, words = make_slots(ask, machine_of(engine.info(), ask), at_once)
-        report.step("side by side", words)
-        return HereRunner(launch, slots, connect, reporter)
-
-    return make
 
 
 # ---------------------------------------------------------------- the steps
@@ -323,40 +297,3 @@ def _tell_what_is_done(book: Book, kept: Kept, report: Reporter) -> None:
     elif finished and kept.head.archive_sha256 != book.head.archive_sha256:
         report.note("the code is another than before: the runs that are finished were made with "
                     "the old one")  # fmt: skip
-
-
-# ---------------------------------------------------------------- resources
-
-
-def ask_of(spec: RunSpec, engine: EngineInfo, runs_per_gpu: int = 1) -> Ask:
-    """What one run asks for. Where it says nothing of processors, it is taken to need one."""
-    gpus, kind = 0, spec.gpus.kind
-    if kind == "all" or (kind == "auto" and choose_gpus(spec.gpus, engine) and _gpus(engine)):
-        gpus = -1
-    elif kind == "count":
-        gpus = spec.gpus.count
-    return Ask(
-        cpus=spec.limits.cpus or 1.0,
-        memory=spec.limits.memory,
-        gpus=gpus,
-        devices=spec.gpus.devices if kind == "device" else (),
-        runs_per_gpu=runs_per_gpu,
-    )
-
-
-def machine_of(engine: EngineInfo, ask: Ask) -> Machine:
-    """What the engine's machine has."""
-    here = find_hardware()
-    by_other_names = tuple(device for device in ask.devices if not device.isdecimal())
-    return Machine(
-        cpus=engine.cpus or here.cpu_count,
-        memory=engine.memory or here.memory,
-        gpus=by_other_names
-        or _gpus(engine),  # the engine knows those names, and refuses what is none
-    )
-
-
-def _gpus(engine: EngineInfo) -> tuple[str, ...]:
-    """The GPUs of the engine's machine by number, as `--gpus device=` takes them."""
-    here = tuple(str(number) for number in range(len(find_hardware().gpus)))
-    return gpu_numbers(engine) or here

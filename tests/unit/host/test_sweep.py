@@ -20,15 +20,14 @@ from reprorun.sweeps.book import read_book
 from reprorun.sweeps.values import Ask, PointsSpec
 from reprorun.workflow import here as here_module
 from reprorun.workflow.drive import Policy
+from reprorun.workflow.here import here
 from reprorun.workflow.report import Silent
+from reprorun.workflow.resources import ask_of, machine_of
 from reprorun.workflow.sweep import (
     Resumption,
     SweepRequest,
     Swept,
-    ask_of,
     held,
-    here,
-    machine_of,
     resume_sweep,
     run_sweep,
 )
@@ -349,9 +348,9 @@ def test_what_a_run_asks_for(fields: dict[str, Any], ask: Ask) -> None:
 
 def test_all_gpus_where_the_engine_gives_them_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     from reprorun.model import Hardware
-    from reprorun.workflow import sweep
+    from reprorun.workflow import resources
 
-    monkeypatch.setattr(sweep, "find_hardware", lambda: Hardware(gpus=("A", "B")))
+    monkeypatch.setattr(resources, "find_hardware", lambda: Hardware(gpus=("A", "B")))
     ask = ask_of(RunSpec(script="x", cwd="/"), WITH_GPUS)
     assert ask == Ask(gpus=-1)
     assert machine_of(WITH_GPUS, ask).gpus == ("0", "1")
@@ -361,9 +360,9 @@ def test_all_gpus_where_the_engine_gives_them_unasked(monkeypatch: pytest.Monkey
 
 def test_each_run_gets_gpus_of_its_own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     from reprorun.model import Hardware
-    from reprorun.workflow import sweep
+    from reprorun.workflow import resources
 
-    monkeypatch.setattr(sweep, "find_hardware", lambda: Hardware(gpus=("A", "B")))
+    monkeypatch.setattr(resources, "find_hardware", lambda: Hardware(gpus=("A", "B")))
     request = lab.request(4)
     spec = RunSpec(
         script="train.py",
