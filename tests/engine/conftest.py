@@ -6,7 +6,10 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +17,16 @@ import docker
 import pytest
 
 from ..kit import BASE
-from .bench import Bench, chown_all, client, engine_address, ordinary_user, socket_path
+from .bench import (
+    CHECKOUT,
+    CLI_BASE,
+    Bench,
+    chown_all,
+    client,
+    engine_address,
+    ordinary_user,
+    socket_path,
+)
 
 OWN_REPOSITORIES = ("reprorun/environment", "reprorun/run")
 
@@ -155,3 +167,35 @@ def _bench(session: Session, place: Path) -> Bench:
     root.mkdir()
     records.mkdir()
     return Bench(root, records, session.env, session.commits)
+
+
+@pytest.fixture(scope="session")
+def own_image(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Built as CONTRIBUTING.md says, in a copy of the checkout."""
+    copy = tmp_path_factory.mktemp("checkout") / "reprorun"
+    listed = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-zco", "--exclude-standard"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, os.fsdecode(listed.stdout).split("\0")):
+        if (CHECKOUT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(CHECKOUT / name, copy / name)
+    tag = f"reprorun-test/own:{uuid.uuid4().hex[:12]}"
+    command = [str(copy / "scripts/image"), "--base", CLI_BASE, "--tag", tag]
+    env = {**session.env, "PYTHON": sys.executable}
+    with client() as engine:
+        before = {image.id for image in engine.images.list(filters={"dangling": True})}
+        try:
+            done = subprocess.run(command, cwd=copy, env=env, capture_output=True, check=False)
+            assert done.returncode == 0, (done.stdout + done.stderr).decode()
+            assert done.stdout.decode().splitlines()[-1] == tag
+            yield tag
+        finally:
+            if engine.images.list(tag):
+                engine.images.remove(tag, force=True)
+            for image in engine.images.list(filters={"dangling": True}):
+                if image.id not in before and "/opt/reprorun" in str(image.history()):
+                    engine.images.remove(image.id, force=True)

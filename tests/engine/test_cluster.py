@@ -428,6 +428,7 @@ def test_ctrl_c_stops_what_runs_and_brings_it_back(project: Bench, lab: Lab) -> 
     assert not containers()
 
 
+@pytest.mark.long
 def test_ctrl_c_twice_kills(project: Bench, lab: Lab) -> None:
     drive = Drive(project, lab, script="stubborn.py")
     began = time.monotonic()
@@ -446,6 +447,7 @@ def test_ctrl_c_twice_kills(project: Bench, lab: Lab) -> None:
     assert time.monotonic() - began < 40
 
 
+@pytest.mark.long
 def test_an_error_on_the_way_out_leaves_nothing(project: Bench, lab: Lab) -> None:
     drive = Drive(project, lab)
 

@@ -11,7 +11,6 @@ from reprorun.model import Record
 from ..kit import BASE
 from .bench import Bench, containers_of, socket_path
 from .complete import assert_complete
-from .test_own_image import own_image  # noqa: F401  the fixture
 
 TRAIN = "import sys\nprint(open(sys.argv[1]).read())\nopen('out.txt', 'w').write('made')\n"
 
@@ -33,7 +32,7 @@ def project(bench: Bench) -> Path:
     return place
 
 
-def test_a_directory_that_is_called_otherwise_here(own_image: str, bench: Bench) -> None:  # noqa: F811
+def test_a_directory_that_is_called_otherwise_here(own_image: str, bench: Bench) -> None:
     place = project(bench)
     done = bench.reprorun(
         *("exec", "--log-dir", "/elsewhere/records/first", "--input", "/elsewhere/data.txt"),
@@ -54,7 +53,7 @@ def test_a_directory_that_is_called_otherwise_here(own_image: str, bench: Bench)
     assert again.record.rerun_of == record.id
 
 
-def test_a_directory_that_only_the_container_has(own_image: str, bench: Bench) -> None:  # noqa: F811
+def test_a_directory_that_only_the_container_has(own_image: str, bench: Bench) -> None:
     """The engine's machine has one of that name, too: it must not be taken for it."""
     place = project(bench)
     decoy = place / "decoy"
@@ -77,7 +76,7 @@ def test_a_directory_that_only_the_container_has(own_image: str, bench: Bench) -
     assert containers_of(json.loads(record)["id"]) == []
 
 
-def test_the_record_is_readable_outside(own_image: str, bench: Bench) -> None:  # noqa: F811
+def test_the_record_is_readable_outside(own_image: str, bench: Bench) -> None:
     place = project(bench)
     bench.reprorun(
         *("exec", "--log-dir", "/elsewhere/records/first", "train.py", "train.py"),

@@ -197,6 +197,7 @@ def test_a_run_as_if_it_were_here(away: Away) -> None:
     nothing_is_left(done.log_dir)
 
 
+@pytest.mark.long
 def test_the_same_record_as_here(away: Away) -> None:
     """Over ssh or not: what the record says of the run is the same but for times."""
     away.bench.write({"train.py": "print('hello')\nopen('x.txt', 'w').write('kept')\n"})
@@ -208,6 +209,7 @@ def test_the_same_record_as_here(away: Away) -> None:
     assert (far.notes, far.not_kept) == (near.notes, near.not_kept)
 
 
+@pytest.mark.long
 def test_run_again_and_checked(away: Away) -> None:
     away.bench.write({"train.py": "import os\nprint('hello')\nopen('x.txt', 'w').write('kept')\n"})
     away.bench.commit()
@@ -224,6 +226,7 @@ def test_run_again_and_checked(away: Away) -> None:
     nothing_is_left(first.log_dir)
 
 
+@pytest.mark.long
 def test_a_sweep(away: Away) -> None:
     away.bench.write({"train.py": TRAIN.split("given =")[0]})
     away.bench.commit()
@@ -280,6 +283,7 @@ def all_came_home(log_dir: Path) -> None:
     nothing_is_left(log_dir)
 
 
+@pytest.mark.long
 def test_many_outputs_and_a_large_one(away: Away) -> None:
     away.bench.write({"train.py": OUTPUTS})
     away.bench.commit()
@@ -288,7 +292,7 @@ def test_many_outputs_and_a_large_one(away: Away) -> None:
     all_came_home(done.log_dir)
 
 
-@pytest.mark.parametrize("when", ["running", "coming home"])
+@pytest.mark.parametrize("when", [pytest.param("running", marks=pytest.mark.long), "coming home"])
 def test_a_connection_that_breaks_loses_nothing(away: Away, when: str) -> None:
     away.bench.write({"train.py": OUTPUTS})
     away.bench.commit()
@@ -310,6 +314,7 @@ def test_a_connection_that_breaks_loses_nothing(away: Away, when: str) -> None:
     all_came_home(log_dir)
 
 
+@pytest.mark.long
 def test_a_command_that_is_killed_while_it_fetches(away: Away) -> None:
     away.bench.write({"train.py": OUTPUTS})
     away.bench.commit()
@@ -323,6 +328,7 @@ def test_a_command_that_is_killed_while_it_fetches(away: Away) -> None:
     all_came_home(log_dir)
 
 
+@pytest.mark.long
 def test_an_interrupt_brings_home_what_there_is(away: Away) -> None:
     away.bench.write(
         {"train.py": "import time\nopen('x.txt', 'w').write('kept')\nprint('begun', flush=True)\n"
