@@ -267,8 +267,9 @@ def test_a_kill_in_the_middle(lab: Bench) -> None:
     done = sweep(lab, "--resume", str(directory), "-e", "WAIT=0")
     assert done.code == 0, done.err
     assert done.out.splitlines()[0] == "6 runs: 6 finished"
-    assert sorted(records(directory)) == [f"seed={n}" for n in range(6)]  # none was made twice
-    assert {r.status for r in records(directory).values()} == {"finished"}
+    assert sorted(finished_points(directory).values()) == [1] * 6  # none was made twice
+    # one whose container had been made and not yet started can only be lost
+    assert {r.status for r in records(directory).values()} <= {"finished", "lost"}
     assert containers(directory) == []
 
 
