@@ -97,12 +97,12 @@ class Records(pytest.Collector):
 
     def collect(self) -> Iterator[pytest.Item]:
         """An item each, named by its path."""
-        from reprorun.report.words import visible
+        from reprorun.printable import printable
 
         here = str(self.config.invocation_params.dir)
         for path in self._records:
             inside = os.path.relpath(path, here)
-            name = visible(path if inside.startswith("..") else inside)
+            name = printable(path if inside.startswith("..") else inside)
             yield RecordItem.from_parent(self, name=name, record=path, options=self._options)
 
 
@@ -249,13 +249,13 @@ def _settings(item: pytest.Item) -> Any:
 
 def _failure(found: Twice) -> Iterator[str]:
     from reprorun import store
-    from reprorun.report.words import visible
+    from reprorun.printable import printable
 
     assert found.failed is not None
     yield f"the test failed in the container: {found.failed.record.reason}"
     with open(os.path.join(found.failed.log_dir, store.CONSOLE_FILE), "rb") as file:
         lines = file.read().decode(errors="replace").splitlines()
-    yield from (f"  {visible(line)}" for line in lines[-_TAIL:])
+    yield from (f"  {printable(line)}" for line in lines[-_TAIL:])
     yield f"kept: {found.failed.log_dir}"
 
 

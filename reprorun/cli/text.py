@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 import sys
 
+from reprorun.printable import printable, printable_lines
+
+__all__ = ["duration", "printable", "printable_lines", "say_error", "size"]
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def printable(text: str) -> str:
-    """`text` with nothing in it that a terminal would obey; line breaks become visible too."""
-    if text.isprintable():  # nearly always, and there may be many
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def printable_lines(text: str) -> str:
-    """The same for text of several lines."""
-    return "\n".join(printable(line.expandtabs()) for line in text.splitlines())
 
 
 def size(number: int) -> str:

@@ -17,8 +17,9 @@ import msgspec
 from reprorun import files
 from reprorun.environment.credentials import strip
 from reprorun.environment.fetch import cached
-from reprorun.environment.resolve import Candidate, Resolution, normal_name, resolve
+from reprorun.environment.resolve import resolve
 from reprorun.environment.tags import best_wheel
+from reprorun.environment.uv_answer import Candidate, Resolution, normal_name
 from reprorun.environment.uv_settings import settings_files
 from reprorun.environment.wheel import WheelMetadata
 from reprorun.errors import LockFailed, UsageError

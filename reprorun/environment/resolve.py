@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -17,13 +17,12 @@ import msgspec
 
 from reprorun import files
 from reprorun.environment.credentials import expanded, has_variable
-from reprorun.environment.tags import best_wheel
 from reprorun.environment.uv import UvFailed, for_image, run_uv
+from reprorun.environment.uv_answer import Resolution, normal_name, read_answer
 from reprorun.environment.uv_settings import uv_settings
 from reprorun.environment.wheel import WheelMetadata
-from reprorun.errors import LockFailed, UsageError
-from reprorun.model import BaseImage, GitSource, RemoteFile, Value, Wanted
-from reprorun.toml import parse_toml
+from reprorun.errors import LockFailed
+from reprorun.model import BaseImage, Wanted
 
 # How uv says that it may not build: by name from an index, or from an address.
 _NO_WHEEL = re.compile(
@@ -39,31 +38,10 @@ _EXTRA_OF_ADDRESS = re.compile(
     r"@\s*https?://\S+(?<!\.zip)(?<!\.gz)(?<!\.whl)(?<!\.bz2)(?<!\.xz)(?<!\.tgz)\s*;"
     r".*\bextra\s*==\s*['\"]([^'\"]+)['\"]"
 )
-_HASH = re.compile(r"--hash[=\s]+sha256:([0-9a-fA-F]{64})")
-_NAME = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
-
-
-class Candidate(Value, frozen=True, kw_only=True):
-    """What was chosen for one package: a wheel, or a source to build one from."""
-
-    name: str
-    version: str
-    wheel: RemoteFile | None = None
-    sdist: RemoteFile | None = None
-    git: GitSource | None = None
-    address: str | None = None  # where it has one of its own
 
 
 class IndexUnreachable(LockFailed):
     """An index did not answer."""
-
-
-class Resolution(Value, frozen=True, kw_only=True):
-    """All candidates, and the directories of local projects, absolute."""
-
-    candidates: tuple[Candidate, ...]
-    directories: tuple[str, ...] = ()
-    from_cache: bool = False  # the index did not answer; what uv knew of it was enough
 
 
 def resolve(
@@ -96,7 +74,7 @@ def resolve(
         cwd = os.path.dirname(os.path.join(root, wanted.project)) if wanted.project else root
         asking = _Asking(command, variables, built, scratch, cwd, foreign)
         printed, from_cache = asking.answer(offline)
-    resolution = _read(printed, cwd, base, _allowed(wanted))
+    resolution = read_answer(printed, cwd, base, wanted)
     return msgspec.structs.replace(resolution, from_cache=from_cache)
 
 
@@ -255,97 +233,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool | int | float | str):
         return json.dumps(value)
     return str(value)  # dates
-
-
-# ---------------------------------------------------------------- uv's answer
-
-
-def _read(printed: str, cwd: str, base: BaseImage, allowed: Mapping[str, set[str]]) -> Resolution:
-    found = parse_toml(printed, "uv's answer")
-    candidates, directories = [], []
-    try:
-        for package in found.get("packages", ()):
-            if "directory" in package:
-                path = os.path.join(cwd, package["directory"]["path"])
-                directories.append(os.path.normpath(path))
-            else:
-                candidates.append(_candidate(package, cwd, base, allowed))
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:  # an index has its part in it
-        raise LockFailed(f"uv's answer is no lock as pylock.toml has it: {error!r}") from error
-    return Resolution(candidates=tuple(candidates), directories=tuple(directories))
-
-
-def _candidate(
-    package: dict[str, Any], cwd: str, base: BaseImage, allowed: Mapping[str, set[str]]
-) -> Candidate:
-    name, version = normal_name(package["name"]), package.get("version", "")
-    if "vcs" in package:
-        return Candidate(name=name, version=version, git=_git(package["vcs"]))
-    if "archive" in package:
-        file = _file(package["archive"], cwd)
-        wheel = file if file.name.endswith(".whl") else None
-        sdist = None if wheel else file
-        return Candidate(name=name, version=version, address=file.url, wheel=wheel, sdist=sdist)
-    wheels = [_file(found, cwd) for found in package.get("wheels", ())]
-    sdist = _file(package["sdist"], cwd) if "sdist" in package else None
-    wanted = allowed.get(name)
-    wheel = best_wheel([w for w in wheels if not wanted or w.sha256 in wanted], base)
-    if wheel:
-        return Candidate(name=name, version=version, wheel=wheel)
-    if sdist and (not wanted or sdist.sha256 in wanted):
-        return Candidate(name=name, version=version, sdist=sdist)
-    raise LockFailed(_no_file(name, version, [*wheels, *([sdist] if sdist else [])], base))
-
-
-def _git(found: dict[str, Any]) -> GitSource:
-    if found.get("type") != "git":
-        raise UsageError(
-            f"{found.get('url')} is a {found.get('type')} repository; only git's are known."
-        )
-    return GitSource(
-        url=found["url"], commit=found["commit-id"], subdirectory=found.get("subdirectory", "")
-    )
-
-
-def _file(found: dict[str, Any], cwd: str) -> RemoteFile:
-    url = found.get("url") or "file://" + os.path.normpath(os.path.join(cwd, found["path"]))
-    name = found.get("name") or os.path.basename(_unquoted(url))
-    sha256 = found.get("hashes", {}).get("sha256")
-    if sha256 is None:
-        raise LockFailed(f"{name}: the index gives no sha256 for it, so it can't be locked.")
-    return RemoteFile(name=name, sha256=sha256, url=url, size=found.get("size"))
-
-
-def _unquoted(url: str) -> str:
-    from urllib.parse import unquote, urlsplit
-
-    return unquote(urlsplit(url).path)
-
-
-def _allowed(wanted: Wanted) -> dict[str, set[str]]:
-    """name -> the hashes that its lines allow, where they name any."""
-    return {
-        normal_name(line): {value.lower() for value in _HASH.findall(line)}
-        for line in wanted.lines
-        if "--hash" in line
-    }
-
-
-def _no_file(name: str, version: str, offered: list[RemoteFile], base: BaseImage) -> str:
-    files = ", ".join(f"{file.name} with sha256 {file.sha256}" for file in offered[:3])
-    return (
-        f"{name} {version}: the index has {files}; none of them is allowed by the hashes of the "
-        f"lock and fits Python {base.python_minor} on {base.machine} with {base.libc}. The lock "
-        "was edited or made for another platform, or the index serves another file."
-    )
-
-
-def normal_name(requirement: str) -> str:
-    """The name that a requirement starts with, as indexes compare it (PEP 503)."""
-    match = _NAME.match(requirement)
-    return re.sub(r"[-_.]+", "-", match[1]).lower() if match else ""

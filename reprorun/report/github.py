@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from reprorun.report.words import PACK, count_words, headline, is_same, seconds_of, visible
+from reprorun.printable import printable
+from reprorun.report.words import PACK, count_words, headline, is_same, seconds_of
 
 if TYPE_CHECKING:
     from reprorun.workflow.check import RecordCheck
@@ -24,7 +25,7 @@ def workflow_commands(results: Iterable[RecordCheck]) -> Iterator[str]:
     for result in results:
         if is_same(result):
             continue
-        title = _property(f"reprorun: {result.verdict}: {visible(result.record)}")
+        title = _property(f"reprorun: {result.verdict}: {printable(result.record)}")
         yield f"::error {_file(result.record)}title={title}::{_data(headline(result))}"
 
 
@@ -34,7 +35,7 @@ def _file(record: str) -> str:
     if os.path.isabs(inside) or inside.startswith(".."):
         return ""
     name = inside if inside.endswith(PACK) else os.path.join(inside, _RUN_FILE)
-    return f"file={_property(visible(name))},"
+    return f"file={_property(printable(name))},"
 
 
 def _data(text: str) -> str:
@@ -76,7 +77,7 @@ def _row(result: RecordCheck) -> str:
 
 def _cell(text: str) -> str:
     """Text that Markdown shows as it stands."""
-    shown = visible(text)
+    shown = printable(text)
     if len(shown) > _LONGEST:
         shown = f"{shown[: _LONGEST - 3]}..."
     return _MARKUP.sub(r"\\\1", shown)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from reprorun.report.words import headline, is_same, seconds_of, visible
+from reprorun.printable import printable
+from reprorun.report.words import headline, is_same, seconds_of
 
 if TYPE_CHECKING:
     from reprorun.workflow.check import RecordCheck
@@ -27,7 +28,7 @@ def junit_xml(
     kinds = _junitparser()
     suite = kinds.TestSuite(SUITE)
     for result in results:
-        suite.add_testcase(_case(result, list(map(visible, details(result)))))
+        suite.add_testcase(_case(result, list(map(printable, details(result)))))
     report = kinds.JUnitXml()
     report.add_testsuite(suite)
     report.update_statistics()
@@ -44,7 +45,7 @@ def _junitparser() -> Any:
 
 def _case(result: RecordCheck, lines: list[str]) -> Any:
     case = _junitparser().TestCase(
-        visible(result.record), "reprorun.check", round(seconds_of(result), 3)
+        printable(result.record), "reprorun.check", round(seconds_of(result), 3)
     )
     case.append(_properties(result))
     if len(lines) > _MOST:
@@ -68,7 +69,7 @@ def _properties(result: RecordCheck) -> Any:
     kinds = _junitparser()
     properties = kinds.Properties()
     for name, value in _verdicts(result):
-        properties.append(kinds.Property(visible(name), visible(value)))
+        properties.append(kinds.Property(printable(name), printable(value)))
     return properties
 
 

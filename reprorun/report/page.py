@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from reprorun import __version__, render
 from reprorun.compare.values import SAME, NamedFinding
 from reprorun.model import Value
+from reprorun.printable import printable
 from reprorun.report.curves import HEIGHT, WIDTH, draw
 from reprorun.report.values import CodeFile, Curve, Exhibits, Gathered
 from reprorun.report.words import (
@@ -21,7 +22,6 @@ from reprorun.report.words import (
     headline,
     is_same,
     seconds_of,
-    visible,
 )
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def page(
         title=f"reprorun check: {overall.text}",
         verdict=overall,
         counts=count_words(tuple(results)),
-        made=visible(made),
+        made=printable(made),
         version=__version__,
         records=shown,
         more_records=max(0, len(results) - _RECORDS),
@@ -114,19 +114,19 @@ def _record(
     result: RecordCheck, number: int, exhibits: Gathered, flags: Sequence[str], *, detailed: bool
 ) -> dict[str, Any]:
     return {
-        "name": visible(result.record),
+        "name": printable(result.record),
         "anchor": f"record-{number + 1}",
         "verdict": _verdict(result.verdict),
         "headline": "" if is_same(result) else headline(result),
         "seconds": f"{seconds_of(result):.1f}",
         "detailed": detailed,
-        "error": "\n".join(map(visible, (result.error or "").splitlines())),
-        "blame": [visible(line) for line in blamed(result)],
+        "error": "\n".join(map(printable, (result.error or "").splitlines())),
+        "blame": [printable(line) for line in blamed(result)],
         "repeats": [
             _repeat(repeat, index, len(result.repeats), exhibits.get((number, index), Exhibits()))
             for index, repeat in enumerate(result.repeats if detailed else ())
         ],
-        "commands": [visible(line) for line in _commands(result, flags)],
+        "commands": [printable(line) for line in _commands(result, flags)],
     }
 
 
@@ -150,24 +150,24 @@ def _repeat(repeat: Repeat, index: int, of: int, exhibits: Exhibits) -> dict[str
         (named for named in findings if named.finding.verdict != "identical"),
         key=lambda named: named.finding.verdict in SAME,
     )
-    kept = f"; kept in {visible(repeat.log_dir)}" if repeat.log_dir else ""
+    kept = f"; kept in {printable(repeat.log_dir)}" if repeat.log_dir else ""
     return {
         "title": f"Repeat {index + 1}" if of > 1 else "Re-run",
         "verdict": _verdict(repeat.comparison.verdict),
-        "varied": visible(", ".join(f"{v.factor} ({v.value})" for v in repeat.variations)),
-        "not_varied": [visible(why) for why in repeat.not_varied],
+        "varied": printable(", ".join(f"{v.factor} ({v.value})" for v in repeat.variations)),
+        "not_varied": [printable(why) for why in repeat.not_varied],
         "facts": f"{len(findings)} outputs compared in {repeat.seconds:.1f} s{kept}",
         "caption": f"{len(differing)} of {len(findings)} outputs are not identical",
         "differing": [_output(named) for named in differing[:_OUTPUTS]],
         "more": max(0, len(differing) - _OUTPUTS),
-        "identical": [visible(name) for name in identical[:_IDENTICAL]],
+        "identical": [printable(name) for name in identical[:_IDENTICAL]],
         "identical_count": len(identical),
-        "ignored": [visible(name) for name in repeat.comparison.ignored[:_IDENTICAL]],
+        "ignored": [printable(name) for name in repeat.comparison.ignored[:_IDENTICAL]],
         "differences": [
             {
-                "what": visible(each.what),
-                "original": visible(each.original),
-                "now": visible(each.now),
+                "what": printable(each.what),
+                "original": printable(each.original),
+                "now": printable(each.now),
                 "wanted": each.wanted,
             }
             for each in repeat.differences
@@ -175,7 +175,7 @@ def _repeat(repeat: Repeat, index: int, of: int, exhibits: Exhibits) -> dict[str
         "curves": [_curve(each) for each in exhibits.curves],
         "pictures": [
             {
-                "path": visible(each.path),
+                "path": printable(each.path),
                 "original": each.original,
                 "now": each.now,
                 "difference": each.difference,
@@ -183,30 +183,30 @@ def _repeat(repeat: Repeat, index: int, of: int, exhibits: Exhibits) -> dict[str
             for each in exhibits.pictures
         ],
         "code": [_code(each) for each in exhibits.code],
-        "notes": [visible(note) for note in exhibits.notes],
+        "notes": [printable(note) for note in exhibits.notes],
     }
 
 
 def _output(named: NamedFinding) -> _Output:
-    lines = [visible(line) for line in details(named.finding)]
+    lines = [printable(line) for line in details(named.finding)]
     if len(lines) > _LINES:
         lines = [*lines[:_LINES], f"and {len(lines) - _LINES} more lines"]
     return _Output(
-        path=visible(named.path),
+        path=printable(named.path),
         verdict=_verdict(named.finding.verdict),
-        reason=visible(named.finding.reason),
+        reason=printable(named.finding.reason),
         details=tuple(lines),
     )
 
 
 def _curve(curve: Curve) -> dict[str, Any]:
     drawing = draw(curve)
-    mark = f"{visible(curve.x_name)} {curve.divergence:.6g}"
+    mark = f"{printable(curve.x_name)} {curve.divergence:.6g}"
     return {
-        "path": visible(curve.path),
-        "name": visible(curve.name),
-        "x_name": visible(curve.x_name),
-        "alt": visible(f"{curve.name} of {curve.path}: the runs differ from {mark} on"),
+        "path": printable(curve.path),
+        "name": printable(curve.name),
+        "x_name": printable(curve.x_name),
+        "alt": printable(f"{curve.name} of {curve.path}: the runs differ from {mark} on"),
         "width": WIDTH,
         "height": HEIGHT,
         "original": drawing.original,
@@ -224,11 +224,11 @@ def _curve(curve: Curve) -> dict[str, Any]:
 
 def _code(file: CodeFile) -> dict[str, Any]:
     return {
-        "path": visible(file.path),
-        "kind": visible(file.kind),
-        "facts": f" ({visible(', '.join(file.facts))})" if file.facts else "",
+        "path": printable(file.path),
+        "kind": printable(file.kind),
+        "facts": f" ({printable(', '.join(file.facts))})" if file.facts else "",
         "lines": [
-            {"text": visible(line.expandtabs()), "tone": _TONES.get(line[:1], "")}
+            {"text": printable(line.expandtabs()), "tone": _TONES.get(line[:1], "")}
             for line in file.patch
         ],
     }

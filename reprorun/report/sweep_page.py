@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from reprorun import __version__, render
+from reprorun.printable import printable
 from reprorun.report.sweep_columns import (
     MOST_FACTORS,
     MOST_METRICS,
@@ -17,7 +18,6 @@ from reprorun.report.sweep_columns import (
     value_text,
 )
 from reprorun.report.sweep_plots import Plot, can_be_drawn, make_plot
-from reprorun.report.words import visible
 from reprorun.sweeps.table import Result
 from reprorun.sweeps.values import Axis, Head, PointsSpec, Span
 
@@ -41,15 +41,15 @@ def page(head: Head, results: Iterable[Result], *, name: str = "", made: str = "
     taken = _Taken(results)
     metrics = taken.columns.interesting() or list(taken.columns.metrics)
     return render.sweep_page(
-        title=visible(f"reprorun sweep: {name or head.script}"),
-        name=visible(name),
+        title=printable(f"reprorun sweep: {name or head.script}"),
+        name=printable(name),
         verdict=_overall(taken.statuses),
         counts=_counts(taken.statuses),
-        made=visible(made),
+        made=printable(made),
         version=__version__,
-        facts=[(label, _cut(visible(text), 2000)) for label, text in _facts(head, taken)],
+        facts=[(label, _cut(printable(text), 2000)) for label, text in _facts(head, taken)],
         plots=list(_plots(taken.columns)),
-        remarks=[visible(remark) for remark in _remarks(taken.columns)],
+        remarks=[printable(remark) for remark in _remarks(taken.columns)],
         **_table(taken, metrics[:MOST_METRICS]),
     )
 
@@ -184,8 +184,8 @@ def _table(taken: _Taken, metrics: Sequence[str]) -> dict[str, Any]:
     params = [factor.name for factor in taken.columns.varying()] or _params_of(taken)
     params = params[:_MOST_PARAMS]
     return {
-        "params": [visible(_cut(name)) for name in params],
-        "metrics": [visible(_cut(name)) for name in metrics],
+        "params": [printable(_cut(name)) for name in params],
+        "metrics": [printable(_cut(name)) for name in metrics],
         "rows": [_row(result, params, metrics) for _, result in taken.shown],
         "failures": any(result.reason for _, result in taken.shown),
         "shown": len(taken.shown),
@@ -200,15 +200,15 @@ def _params_of(taken: _Taken) -> list[str]:
 def _row(result: Result, params: Sequence[str], metrics: Sequence[str]) -> dict[str, Any]:
     entry = result.entry
     return {
-        "name": visible(_cut(entry.log_dir or "none")),
+        "name": printable(_cut(entry.log_dir or "none")),
         "verdict": {"text": entry.status, "tone": _TONES.get(entry.status, "doubt")},
         "params": [
-            visible(_cut(value_text(result.params[name]))) if name in result.params else ""
+            printable(_cut(value_text(result.params[name]))) if name in result.params else ""
             for name in params
         ],
-        "metrics": [visible(_cut(result.metrics.get(name, ""))) for name in metrics],
+        "metrics": [printable(_cut(result.metrics.get(name, ""))) for name in metrics],
         "seconds": "" if entry.seconds is None else f"{entry.seconds:.1f} s",
-        "reason": visible(_cut(" ".join(result.reason.split()), 300)),
+        "reason": printable(_cut(" ".join(result.reason.split()), 300)),
     }
 
 

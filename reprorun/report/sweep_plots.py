@@ -7,9 +7,9 @@ from array import array
 from collections.abc import Iterator, Sequence
 
 from reprorun.model import Value
+from reprorun.printable import printable
 from reprorun.report.scales import Categories, Numbers, Tick
 from reprorun.report.sweep_columns import Columns, Factor, value_text
-from reprorun.report.words import visible
 
 WIDTH, HEIGHT = 380, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 26  # margins
@@ -65,11 +65,11 @@ def make_plot(columns: Columns, metric: str, factor: Factor) -> Plot | None:
     drawing = _Drawing(factor, [ys[run] for run in runs])
     every = math.ceil(len(runs) / _MOST_RUNS)
     return Plot(
-        metric=visible(metric),
-        factor=visible(factor.name),
+        metric=printable(metric),
+        factor=printable(factor.name),
         in_categories=isinstance(drawing.x, Categories),
-        by=visible(colors.name) if colors else "",
-        alt=visible(f"{metric} by {factor.name}, {len(runs)} runs"),
+        by=printable(colors.name) if colors else "",
+        alt=printable(f"{metric} by {factor.name}, {len(runs)} runs"),
         x_ticks=drawing.x.ticks(),
         y_ticks=drawing.y.ticks(),
         groups=tuple(_groups(runs, ys, factor, colors, every, drawing)),
@@ -101,7 +101,7 @@ def _groups(
         if own:
             yield Group(
                 number=number,
-                label=visible(value_text(colors.levels[level])) if colors else "",
+                label=printable(value_text(colors.levels[level])) if colors else "",
                 dots=drawing.dots(((factor.places[run], ys[run]) for run in shown), side),
                 means=drawing.means(((factor.places[run], ys[run]) for run in own), side),
             )
@@ -133,7 +133,7 @@ class _Drawing:
             self.x = Numbers(numbers, _LEFT, WIDTH - _RIGHT)
             self._values = numbers
         else:
-            words = [visible(value_text(level)) for level in factor.levels]
+            words = [printable(value_text(level)) for level in factor.levels]
             self.x = Categories(words, _LEFT, WIDTH - _RIGHT)
             self._values = [float(number) for number in range(len(words))]
         self.has_means = len(self._values) <= _MOST_LINES

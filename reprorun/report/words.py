@@ -6,17 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from reprorun.compare.values import SAME, Divergence, Finding, Growth, NamedFinding
+from reprorun.printable import printable
 from reprorun.vary.words import blame_lines
 
 if TYPE_CHECKING:
     from reprorun.workflow.check import RecordCheck
 
 PACK = ".rrpack"
-
-
-def visible(text: str) -> str:
-    """`text` in one line, with nothing in it that a terminal would obey or XML can't hold."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def is_same(result: RecordCheck) -> bool:
@@ -49,13 +45,13 @@ def blamed(result: RecordCheck) -> tuple[str, ...]:
 def headline(result: RecordCheck) -> str:
     """One line: why it could not be checked, or what differs first, and because of what."""
     if result.error is not None:
-        return visible(result.error.partition("\n")[0])
+        return printable(result.error.partition("\n")[0])
     if result.blame is not None:
-        return visible(blamed(result)[0])
+        return printable(blamed(result)[0])
     named = first_difference(result)
     if named is None:
         return result.verdict
-    return visible(f"{named.path} {named.finding.verdict}: {_first_words(named.finding)}")
+    return printable(f"{named.path} {named.finding.verdict}: {_first_words(named.finding)}")
 
 
 def _first_words(finding: Finding) -> str:

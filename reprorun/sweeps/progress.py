@@ -16,6 +16,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from reprorun.printable import printable
+
 PROGRESS_FILE = "progress.csv"
 MOST_COLUMNS = 200
 _PIECE = 1 << 16  # bytes that are read of the beginning, and of the end
@@ -50,8 +52,7 @@ def plain(text: str) -> str:
     """
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 1] + "…"
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = printable(text)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _is_number(text) else text
 
 

@@ -20,9 +20,9 @@ from reprorun.environment.credentials import strip
 from reprorun.environment.fetch import cached, fetch_whole, keep
 from reprorun.environment.layers import PlainLayer, environment_digest
 from reprorun.environment.lock import Built, Request, make_lock
-from reprorun.environment.resolve import Candidate, normal_name
 from reprorun.environment.source import SourceTree, from_distribution, from_git
 from reprorun.environment.tar import EPOCH
+from reprorun.environment.uv_answer import Candidate, normal_name
 from reprorun.environment.wheel import read_metadata
 from reprorun.errors import BuildFailed, LockFailed
 from reprorun.held import holding

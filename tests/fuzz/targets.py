@@ -368,12 +368,12 @@ def docker_config(directory: str) -> object:
 
 
 def uv_answer(data: bytes) -> object:
-    from reprorun.environment.resolve import _read
-    from reprorun.model import BaseImage
+    from reprorun.environment.uv_answer import read_answer
+    from reprorun.model import BaseImage, Wanted
 
     base = BaseImage(ref="b", id="b", digest="b", python="3.11.2", machine="x86_64",
                      libc="glibc 2.36")  # fmt: skip
-    return _read(data.decode(), "/nowhere", base, {})
+    return read_answer(data.decode(), "/nowhere", base, Wanted())
 
 
 def grid(data: bytes) -> object:

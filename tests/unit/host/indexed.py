@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from reprorun.environment.resolve import Resolution, resolve
+from reprorun.environment.resolve import resolve
+from reprorun.environment.uv_answer import Resolution
 from reprorun.model import Wanted
 from tests.index import Index
 

@@ -15,7 +15,7 @@ from reprorun import files
 from reprorun.environment.fetch import fetch, keep
 from reprorun.environment.lock import Built, Request, make_lock
 from reprorun.environment.lock_text import lock_text
-from reprorun.environment.resolve import Candidate
+from reprorun.environment.uv_answer import Candidate
 from reprorun.environment.wheel import read_metadata
 from reprorun.errors import LockFailed, ReprorunError, UsageError
 from reprorun.model import GitSource, Lock, Pinned, RemoteFile, Wanted

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from reprorun.environment.resolve import Candidate, Resolution, normal_name, resolve
+from reprorun.environment.resolve import resolve
+from reprorun.environment.uv_answer import Candidate, Resolution, normal_name
 from reprorun.environment.uv_settings import settings_files, uv_settings
 from reprorun.environment.wheel import WheelMetadata
 from reprorun.errors import LockFailed, ReprorunError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from reprorun.compare.values import Growth
+from reprorun.printable import printable
 from reprorun.report.words import (
     blamed,
     count_words,
@@ -12,7 +13,6 @@ from reprorun.report.words import (
     growth_words,
     headline,
     is_same,
-    visible,
 )
 
 from . import results
@@ -62,7 +62,7 @@ def test_counts() -> None:
 
 
 def test_visible_text_is_one_line_that_can_be_encoded() -> None:
-    shown = visible(results.EVIL)
+    shown = printable(results.EVIL)
     assert shown.isprintable()
     assert shown.encode()
     assert "\\x1b[31m\\x00\\u202e\\udcff %0A\\n" in shown
