@@ -28,7 +28,7 @@ def relative(root: str, path: str) -> str | None:
     Returns:
         The path as it is spelled, normalized, "." for the root; None when it leads outside.
     """
-    if "\0" in path:
+    if not _is_name(path):
         return None
     full = os.path.normpath(os.path.join(root, path))
     if not _below(full, os.path.normpath(root)):
@@ -36,6 +36,14 @@ def relative(root: str, path: str) -> str | None:
     if not _below(os.path.realpath(full), os.path.realpath(root)):
         return None
     return os.path.relpath(full, os.path.normpath(root))
+
+
+def _is_name(path: str) -> bool:
+    """Whether a file can have that name: neither with a NUL nor with half a surrogate pair."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def _below(path: str, root: str) -> bool:

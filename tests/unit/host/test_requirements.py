@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reprorun.errors import UsageError
+from reprorun.formats.tree import relative
 from reprorun.model import Requirements
 from reprorun.probe.requirements import find_requirements
 
@@ -324,3 +325,9 @@ def test_without_any_file_imports_tell(tmp_path: Path) -> None:
 def test_another_dynamic_field_is_fine(tmp_path: Path) -> None:
     text = '[project]\nname = "x"\ndynamic = ["version"]\ndependencies = []\n'
     assert find(tmp_path, "train.py", {"pyproject.toml": text}).source == "pyproject.toml"
+
+
+@pytest.mark.parametrize("path", ["a\ud800b", "a\0b", "../other", "/etc/passwd"])
+def test_a_path_that_is_none_of_the_repository(path: str, tmp_path: Path) -> None:
+    assert relative(str(tmp_path), path) is None
+    assert relative(str(tmp_path), "a\udc80b/c") == "a\udc80b/c"  # bytes that are not UTF-8
