@@ -8,10 +8,26 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("any machine", deadline=None)  # how long one takes depends on the rest
 settings.load_profile("any machine")
+
+_SHARED = {
+    "test_places.py": "tunnels",
+    "test_remote.py": "tunnels",
+    **dict.fromkeys(("test_engine.py", "test_afterwards.py"), "engines"),  # started once
+}
+"""File of tests -> what it shares with others: those are not run side by side."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`, the tests of a file stay together."""
+    for item in items:
+        name = _SHARED.get(item.path.name, str(item.path))
+        item.add_marker(pytest.mark.xdist_group(name))
+
 
 _DEFAULTS = {
     signal.SIGINT: signal.default_int_handler,

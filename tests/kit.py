@@ -13,6 +13,9 @@ from reprorun.model import Image
 BASE = os.environ.get("REPRORUN_TEST_BASE", "reprorun-base:3.11")
 """The base image of tests on the real engine; `scripts/test` makes it."""
 
+LABELS = {"reprorun": "test", "reprorun.test": uuid.uuid4().hex}
+"""Of containers that tests make: this process's, for others may be at work on the same engine."""
+
 FAKE_BASE = Image(id="sha256:base", layers=("sha256:layer",), env=("PATH=/bin",), machine="x86_64")
 
 
@@ -63,10 +66,11 @@ def remove_leftovers(tag_ending: str, address: str | None = None) -> None:
 
     client = docker.DockerClient(base_url=address) if address else docker.from_env()
     try:
-        for container in client.containers.list(all=True, filters={"label": "reprorun=test"}):
+        mine = f"reprorun.test={LABELS['reprorun.test']}"
+        for container in client.containers.list(all=True, filters={"label": mine}):
             container.remove(force=True)
-        for image in client.images.list():
-            for tag in image.tags:
+        for image in client.api.images():  # not images.list(), which asks for each once more
+            for tag in image["RepoTags"] or ():
                 if tag.endswith(tag_ending):
                     client.images.remove(tag, force=True)
     finally:

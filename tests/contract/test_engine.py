@@ -25,7 +25,7 @@ from reprorun.errors import BuildFailed, EngineError, FilesUnseen, ImageMissing,
 from reprorun.model import ContainerSpec, GpuRequest, Image, ImageSpec, Limits, Mount
 
 from ..engines import BUILDX, asked_for
-from ..kit import BASE, Kit
+from ..kit import BASE, LABELS, Kit
 from .conftest import AddressOf
 
 pytestmark = pytest.mark.timeout(120)
@@ -57,7 +57,7 @@ def spec(kit: Kit, script: str, **changes: object) -> ContainerSpec:
         command=("sh", "-c", script),
         name=f"reprorun-test-{uuid.uuid4().hex[:12]}",
         workdir="/tmp",
-        labels={"reprorun": "test"},
+        labels=LABELS,
     )
     return msgspec.structs.replace(made, **changes)
 
@@ -321,7 +321,7 @@ def test_an_image_that_a_container_uses_is_not_removed(kit: Kit) -> None:
 
 def test_containers_are_found_by_label(kit: Kit) -> None:
     mark = uuid.uuid4().hex
-    labels = {"reprorun": "test", "mark": mark}
+    labels = {**LABELS, "mark": mark}
     ended = spec(kit, "exit 0", labels=labels)
     runs = spec(kit, "sleep 60", labels=labels)
     for wanted in (ended, runs):
@@ -444,6 +444,7 @@ def test_what_is_put_there_keeps_its_owner(kit: Kit) -> None:
         with closing(kit.engine.attach(container)) as pieces:
             kit.engine.start(container)
             printed = b"".join(data for stream, data in pieces if stream == "stdout")
+        kit.engine.wait(container)
         assert printed == b"no\nnever\n"
         assert b"bad" not in b"".join(kit.engine.copy_out(container, "/given/x.txt"))
 

@@ -80,4 +80,4 @@ def test_a_registry_that_does_not_answer(kit: Kit, tag: str) -> None:
         kit.engine.push(tag, "127.0.0.1:1/lab", lambda line: None)
     image = kit.engine.image(tag)
     assert image is not None
-    assert [name for name in image.tags if "127.0.0.1" in name] == []
+    assert [name for name in image.tags if "127.0.0.1:1/" in name] == []

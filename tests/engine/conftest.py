@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import docker
@@ -28,7 +30,8 @@ from .bench import (
     socket_path,
 )
 
-OWN_REPOSITORIES = ("reprorun/environment", "reprorun/run")
+_ENVIRONMENT = "reprorun/environment"
+OWN_REPOSITORIES = (_ENVIRONMENT, "reprorun/run")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -83,8 +86,12 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
             pytest.fail(f"the engine at {engine_address()} has no {BASE}: see scripts/base-image")
         before = _own_tags(engine)
         made = Session(tmp_path_factory.mktemp("cache"))
-        yield made
-        _remove_what_was_made(engine, made, before)
+        with _last_one_out(tmp_path_factory) as tags:
+            yield made
+            left = _remove_containers(engine, made)
+            tags.update(_tags_of(engine, made) - before)
+        _remove_images(engine, tags)
+        assert not left, f"containers were left behind by {left}"
 
 
 def _require_engine() -> None:
@@ -96,34 +103,68 @@ def _require_engine() -> None:
 
 
 def _own_tags(engine: docker.DockerClient) -> set[str]:
-    images = [image for name in OWN_REPOSITORIES for image in engine.images.list(name)]
-    return {tag for image in images for tag in image.tags}
+    images = [image for name in OWN_REPOSITORIES for image in engine.api.images(name)]
+    return {tag for image in images for tag in image["RepoTags"] or ()}
 
 
-def _remove_what_was_made(engine: docker.DockerClient, made: Session, before: set[str]) -> None:
-    """Other sessions may be at work on the same engine: what is removed has to be known as ours."""
-    records = list(made.records())
+@contextmanager
+def _last_one_out(factory: pytest.TempPathFactory) -> Iterator[set[str]]:
+    """A set of images' names; afterwards it is empty, or holds those of all workers in the last.
+
+    Workers use each other's images: none is to be taken from the engine while another one is at it.
+    """
+    tags: set[str] = set()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield tags
+        return
+    shared = factory.getbasetemp().parent
+    with (shared / "workers.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield tags
+        (shared / f"tags-{uuid.uuid4().hex}.json").write_text(json.dumps(sorted(tags)))
+        tags.clear()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            tags.update(*(json.loads(path.read_text()) for path in shared.glob("tags-*.json")))
+
+
+def _remove_containers(engine: docker.DockerClient, made: Session) -> dict[str, object]:
+    """Name -> what it ran, of those that should not be there.
+
+    Other sessions may be at work on the same engine: what is removed has to be known as ours.
+    """
     left = {}
-    for record in records:
+    for record in made.records():
         wanted = {"label": f"reprorun.run={record['id']}"}
         for container in engine.containers.list(all=True, filters=wanted):
             left[container.name] = record["argv"]
             container.remove(force=True)
+    return left
+
+
+def _tags_of(engine: docker.DockerClient, made: Session) -> set[str]:
+    records = list(made.records())
     runs = {str(record["image"]) for record in records} | _images_of(engine, made.commits)
     digests = {str(record["environment_digest"]).removeprefix("sha256:") for record in records}
-    environments = {f"reprorun/environment:{digest[:24]}" for digest in digests}
-    for tags in (runs, environments):  # in this order: one is made from the other
-        for tag in (tags & _own_tags(engine)) - before:
+    return (runs | {f"{_ENVIRONMENT}:{digest[:24]}" for digest in digests}) & _own_tags(engine)
+
+
+def _remove_images(engine: docker.DockerClient, tags: set[str]) -> None:
+    """Those of runs first: they are made from environments."""
+    for tag in sorted(tags, key=lambda tag: tag.startswith(_ENVIRONMENT)):
+        with suppress(docker.errors.ImageNotFound):  # both workers may name it
             engine.images.remove(tag, force=True)
-    assert not left, f"containers were left behind by {left}"
 
 
 def _images_of(engine: docker.DockerClient, commits: set[str]) -> set[str]:
     """Images of runs whose records are gone, as those on a disk that was unmounted."""
     name = "org.opencontainers.image.revision"
-    images = engine.images.list("reprorun/run")
-    ours = [i for i in images if i.labels.get(name, "").removesuffix("-dirty") in commits]
-    return {tag for image in ours for tag in image.tags}
+    images = engine.api.images("reprorun/run")  # images.list() asks for each, and some may go
+    ours = [
+        i for i in images if (i["Labels"] or {}).get(name, "").removesuffix("-dirty") in commits
+    ]
+    return {tag for image in ours for tag in image["RepoTags"] or ()}
 
 
 @pytest.fixture
