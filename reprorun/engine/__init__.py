@@ -1,4 +1,4 @@
-"""Container engines: the protocol, Docker behind docker-py, and a fake for fast tests."""
+"""Container engines: the protocol, Docker and Podman over their API, and a fake for fast tests."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ TABLE: Final = (
         ability="files",
         trait="remote",
         what="on another machine, directories of this one can't be mounted",
-        instead="what would be mounted is copied (see above); `shell` is refused",
+        instead="what would be mounted is copied (see above)",
     ),
     Lack(
         ability="mount-check",
@@ -129,7 +129,8 @@ Made from the table in `reprorun/engine/abilities.py`, which the code goes by:
 reprorun talks to Docker Engine 19.03 or newer (API 1.40), and to Podman over its
 Docker-compatible API. `--engine docker|podman` (or `REPRORUN_ENGINE`, or `engine` in
 `[tool.reprorun]`) insists on one; without it, it is whatever answers where docker's own client
-would look. `exec --engine local` runs without a container, for debugging.
+would look. `exec --engine local` and `run_experiment(engine="local")` run without a container, for
+debugging.
 
 ## Where the engine is
 
@@ -159,6 +160,9 @@ and the log directory is fetched when it has ended; the container stays until al
 - Each run is sent its inputs anew, and its log directory here is filled only in the end; what it
   prints comes as it is printed.
 - Secrets lie in the container, readable for the run's user alone, until it is removed.
+- `shell` has copies too, of the whole record as well; it brings nothing back.
+- The machine that a record names is the engine's, as the engine tells of it; its processor is
+  measured in the container. Its GPUs are known as far as containers see them.
 
 ## In a container
 

@@ -1,6 +1,6 @@
 """Building with BuildKit, through `docker buildx` where the client and the engine have it.
 
-docker-py speaks to the classic builder only.
+The API's own build is the classic builder.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from reprorun import files
 from reprorun.engine.places import Tls
 from reprorun.engine.protocol import Progress
 from reprorun.errors import BuildFailed
@@ -76,7 +76,7 @@ def build_with(
     """
     lines: list[str] = []
     with (
-        tempfile.TemporaryDirectory(prefix="reprorun-buildx-") as state,
+        files.scratch_directory(passing=True) as state,
         _running(_command(buildx, tag, network), state) as process,
     ):
         assert process.stdin is not None

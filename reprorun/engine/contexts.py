@@ -16,6 +16,12 @@ from reprorun.errors import EngineError, UsageError
 from reprorun.model import Value
 
 DEFAULT = "default"  # what stands for the default socket
+_PROXIES = {
+    "httpProxy": "http_proxy",
+    "httpsProxy": "https_proxy",
+    "ftpProxy": "ftp_proxy",
+    "noProxy": "no_proxy",
+}
 
 
 class Context(Value, frozen=True, kw_only=True):
@@ -74,6 +80,24 @@ def read_context(context: Context, env: Mapping[str, str]) -> Endpoint:
         unverified=endpoint.get("SkipTLSVerify") is True and bool(endpoint.get("Host")),
         files=_files(os.path.join(contexts, "tls", place, "docker")),
     )
+
+
+def proxies(address: str, env: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the user's proxies, which docker's client gives to every container.
+
+    Raises:
+        EngineError: docker's configuration is damaged.
+    """
+    path = os.path.join(_directory(env), "config.json")
+    told = _read(path).get("proxies") if os.path.exists(path) else None
+    if not isinstance(told, dict):
+        return {}
+    found = told.get(address, told.get(DEFAULT))
+    variables: dict[str, str] = {}
+    for key, name in _PROXIES.items():
+        if isinstance(found, dict) and isinstance(found.get(key), str):
+            variables |= {name: found[key], name.upper(): found[key]}
+    return variables
 
 
 def _files(directory: str) -> tuple[str, ...]:

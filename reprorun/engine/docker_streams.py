@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket as sockets
-import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Any
+from functools import partial
 
+from reprorun.engine.connection import Connection, NoHttp
 from reprorun.engine.docker_errors import Way, translated
 from reprorun.engine.protocol import Stream
 from reprorun.errors import EngineError
@@ -20,16 +20,34 @@ _HEADER = 8  # bytes: which stream, three of no use, the length
 _PIECE = 1 << 16
 
 
+def frames(pieces: Iterable[bytes]) -> Iterator[tuple[Stream, bytes]]:
+    """Both streams, taken apart.
+
+    Raises:
+        NoHttp: they break off.
+    """
+    left = bytearray()
+    for piece in pieces:
+        left += piece
+        while len(left) >= _HEADER:
+            end = _HEADER + int.from_bytes(left[4:_HEADER], "big")
+            if len(left) < end:
+                break
+            if end > _HEADER:
+                yield _STREAMS[left[0]], bytes(left[_HEADER:end])
+            del left[:end]
+    if left:
+        raise NoHttp("the output breaks off")
+
+
 class DockerOutput:
     """What a container prints."""
 
-    def __init__(self, socket: Any, way: Way, *, tty: bool = False) -> None:
-        self._socket = socket
+    def __init__(self, connection: Connection, way: Way, *, tty: bool = False) -> None:
+        self._connection = connection
         self._way = way
-        # what docker-py hands out may be the reading half of a socket
-        self._whole: sockets.socket = getattr(socket, "_sock", socket)
-        self._whole.settimeout(None)  # an experiment may be silent for as long as it likes
-        self._pieces = self._plain() if tty else self._frames()
+        received = iter(partial(connection.receive, _PIECE), b"")
+        self._pieces = _plain(received) if tty else frames(received)
 
     def __iter__(self) -> DockerOutput:
         return self
@@ -44,31 +62,13 @@ class DockerOutput:
 
     def close(self) -> None:
         with suppress(OSError):  # not connected any more; else another thread may still use it
-            self._whole.shutdown(sockets.SHUT_RDWR)
-        self._socket._response.close()
-        self._socket.close()
+            self._connection.socket.shutdown(sockets.SHUT_RDWR)
+        self._connection.close()
 
-    def _plain(self) -> Iterator[tuple[Stream, bytes]]:
-        while piece := self._whole.recv(_PIECE):
-            yield "stdout", piece
 
-    def _frames(self) -> Iterator[tuple[Stream, bytes]]:
-        """Both streams, taken apart. docker-py overlooks what TLS has taken in already."""
-        while start := self._whole.recv(_HEADER):
-            header = start + self._exactly(_HEADER - len(start))
-            size = int.from_bytes(header[4:], "big")
-            if size:
-                yield _STREAMS[header[0]], self._exactly(size)
-
-    def _exactly(self, size: int) -> bytes:
-        pieces = []
-        while size:
-            piece = self._whole.recv(min(size, _PIECE))
-            if not piece:
-                raise ConnectionError("the output breaks off")
-            pieces.append(piece)
-            size -= len(piece)
-        return b"".join(pieces)
+def _plain(received: Iterable[bytes]) -> Iterator[tuple[Stream, bytes]]:
+    for piece in received:
+        yield "stdout", piece
 
 
 class DockerConversation(DockerOutput):
@@ -76,13 +76,15 @@ class DockerConversation(DockerOutput):
 
     def send(self, data: bytes) -> None:
         with translated(self._way):
-            self._whole.sendall(data)
+            self._connection.socket.sendall(data)
 
     def send_end(self) -> None:
-        if isinstance(self._whole, ssl.SSLSocket):
+        import ssl
+
+        if isinstance(self._connection.socket, ssl.SSLSocket):
             raise EngineError(
                 f"the engine at {self._way.address} is reached over TLS, which can't pass on that "
                 "the input has ended. Run the shell from a terminal, or reach the engine over ssh."
             )
         with translated(self._way):
-            self._whole.shutdown(sockets.SHUT_WR)
+            self._connection.socket.shutdown(sockets.SHUT_WR)

@@ -1,12 +1,11 @@
-"""docker-py's values and ours."""
+"""The API's values and ours."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
-
-from docker.types import DeviceRequest
 
 from reprorun.engine.abilities import Trait, lacks
 from reprorun.engine.docker_errors import no_gpu_runtime
@@ -39,6 +38,8 @@ def info_of(info: dict[str, Any], api_version: str, place: Place) -> EngineInfo:
         rootless=info.get("Rootless") is True or any("rootless" in option for option in options),
         os=info.get("OperatingSystem", ""),
         takes_layers="layers" not in lacking,
+        node=info.get("Name") or "",
+        system=f"{(info.get('OSType') or '').title()} {info.get('KernelVersion') or ''}".strip(),
         cpus=info.get("NCPU") or 0,
         memory=info.get("MemTotal") or 0,
         address=place.address,
@@ -111,11 +112,66 @@ def moment_of(text: str | None) -> str | None:
     return moment.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
+def container_body(
+    spec: ContainerSpec, mounts: Sequence[Mount], proxies: Mapping[str, str], *, networkless: bool
+) -> dict[str, Any]:
+    """A container as the API wants it.
+
+    Args:
+        spec: what it is to be.
+        mounts: all of them, with paths as the engine's machine has them.
+        proxies: variables that come before the spec's.
+        networkless: leave the network to the engine's runtime: see `hosts_of`.
+    """
+    body: dict[str, Any] = {
+        "Image": spec.image,
+        "Cmd": spec.command,
+        "Env": [f"{name}={value}" for name, value in {**proxies, **spec.env}.items()],
+        "WorkingDir": spec.workdir,
+        "Labels": spec.labels,
+        "Tty": spec.tty,
+        "OpenStdin": spec.interactive,
+        "StdinOnce": spec.interactive,
+        "AttachStdin": spec.interactive,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "NetworkDisabled": networkless,
+        "StopSignal": "SIGINT",  # what Ctrl-C would send: Python runs its `finally` blocks
+        "HostConfig": {
+            "Mounts": [_bind(mount) for mount in mounts],
+            "NetworkMode": spec.network,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges"],
+            "Init": True,
+            "GroupAdd": spec.groups,
+            "CpusetCpus": spec.cpuset,
+            **limits_for(spec.limits),
+            **gpus_for(spec.gpus),
+        },
+    }
+    if spec.entrypoint is not None:
+        body["Entrypoint"] = spec.entrypoint
+    if spec.user:
+        body["User"] = spec.user
+    if spec.hostname:
+        body["Hostname"] = spec.hostname
+    return body
+
+
+def _bind(mount: Mount) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": mount.source,
+        "Target": mount.target,
+        "ReadOnly": mount.read_only,
+    }
+
+
 def limits_for(limits: Limits) -> dict[str, Any]:
     """Limits of a container."""
-    memory = {"mem_limit": limits.memory, "memswap_limit": limits.memory} if limits.memory else {}
-    cpus = {"nano_cpus": round(limits.cpus * 1e9)} if limits.cpus else {}
-    return {**memory, **cpus, "shm_size": limits.shm_size, "pids_limit": limits.pids}
+    memory = {"Memory": limits.memory, "MemorySwap": limits.memory} if limits.memory else {}
+    cpus = {"NanoCpus": round(limits.cpus * 1e9)} if limits.cpus else {}
+    return {**memory, **cpus, "ShmSize": limits.shm_size, "PidsLimit": limits.pids}
 
 
 def hosts_of(spec: ContainerSpec, info: EngineInfo) -> tuple[Mount, ...]:
@@ -134,13 +190,17 @@ def gpus_for(request: GpuRequest | None) -> dict[str, Any]:
     if request is None:
         return {}
     if request.runtime:
-        return {"runtime": request.runtime}  # a variable says which: see `gpus.gpu_variables`
+        return {"Runtime": request.runtime}  # a variable says which: see `gpus.gpu_variables`
     if request.nodes:
-        return {"devices": [f"{node}:{node}:rwm" for node in request.nodes]}
+        return {"Devices": [_device(node) for node in request.nodes]}
     if request.driver == "cdi":
-        return {"device_requests": [DeviceRequest(driver="cdi", device_ids=list(request.devices))]}
-    which = {"device_ids": list(request.devices)} if request.devices else {"count": request.count}
-    return {"device_requests": [DeviceRequest(capabilities=[["gpu"]], **which)]}
+        return {"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": request.devices}]}
+    which = {"DeviceIDs": request.devices} if request.devices else {"Count": request.count}
+    return {"DeviceRequests": [{"Capabilities": [["gpu"]], **which}]}
+
+
+def _device(node: str) -> dict[str, str]:
+    return {"PathOnHost": node, "PathInContainer": node, "CgroupPermissions": "rwm"}
 
 
 def refuse_gpus(request: GpuRequest | None, info: EngineInfo) -> None:
@@ -149,9 +209,3 @@ def refuse_gpus(request: GpuRequest | None, info: EngineInfo) -> None:
         return
     if "gpu-requests" in info.lacks:
         raise EngineError(no_gpu_runtime(f"{info.name} takes no requests for them"))
-
-
-def with_tag(ref: str) -> str:
-    """docker-py pulls every tag of a name without one; docker's own client means `latest`."""
-    last = ref.rsplit("/", 1)[-1]
-    return ref if ":" in last or "@" in last else f"{ref}:latest"

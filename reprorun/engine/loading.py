@@ -11,21 +11,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from docker import APIClient
-from docker.errors import APIError
-
 from reprorun.engine.archive import Form, write_archive
+from reprorun.engine.client import Client, Refused, path_of
 from reprorun.engine.docker_errors import build_failure
 from reprorun.engine.protocol import Layer, Progress
 from reprorun.errors import BuildFailed
 from reprorun.model import ImageSpec
 
-PART = 24 << 20  # bytes of layers that are worth a part of their own
+PART = 64 << 20  # bytes of layers that are worth a part of their own
 _LOADED = "Loaded image ID: "  # how an engine names what has no name
 
 
 def load(
-    client: APIClient,
+    client: Client,
     spec: ImageSpec,
     layers: Sequence[Layer],
     held: int,
@@ -45,7 +43,7 @@ def load(
     Raises:
         BuildFailed: the engine refuses it.
     """
-    parent = client.inspect_image(spec.parent)
+    parent = client.call("GET", path_of("images", spec.parent, "json"))
     below = [*parent["RootFS"]["Layers"], *(str(layer.diff_id) for layer in layers[:held])]
     # Podman removes what has no name while others hold it: there, all goes in one part
     *parts, last = _parts(layers[held:]) if form == "docker" else [layers[held:]]
@@ -65,21 +63,23 @@ def load(
 
 
 def _parts(layers: Sequence[Layer]) -> list[list[Layer]]:
-    """The layers in parts of some size; one empty part where there are none."""
+    """The layers in parts of some size, the last one too; one empty part where there are none."""
     parts: list[list[Layer]] = [[]]
+    left = sum(layer.size for layer in layers)
     for layer in layers:
-        if sum(other.size for other in parts[-1]) >= PART:
+        if left >= PART and sum(other.size for other in parts[-1]) >= PART:
             parts.append([])
         parts[-1].append(layer)
+        left -= layer.size
     return parts
 
 
-def _forget(client: APIClient, steps: Sequence[Future[str]]) -> None:
+def _forget(client: Client, steps: Sequence[Future[str]]) -> None:
     """Remove the images on the way. Where another run uses one this moment, `reprorun gc` will."""
     for step in steps:
         if step.exception() is None:
-            with suppress(APIError):
-                client.remove_image(step.result())
+            with suppress(Refused):
+                client.call("DELETE", path_of("images", step.result()))
 
 
 def _tell(layers: Sequence[Layer], progress: Progress) -> None:
@@ -100,7 +100,7 @@ class _Sending:
 
     def __init__(
         self,
-        client: APIClient,
+        client: Client,
         spec: ImageSpec,
         tags: list[str],
         before: Future[str] | None,
@@ -120,7 +120,7 @@ class _Sending:
                 self._spec, self._tags, parent, layers, below, self._sent, self._form
             )
             said = ""
-            for event in self._client.load_image(archive, quiet=True):
+            for event in self._client.events("/images/load", {"quiet": True}, data=archive):
                 if "error" in event:
                     raise BuildFailed(build_failure(self._spec.tag, event["error"], []))
                 said += event.get("stream", "")

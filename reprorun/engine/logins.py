@@ -5,13 +5,16 @@ They go from there to the engine with the request that needs them, and nowhere e
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import docker
-from docker.errors import DockerException, InvalidConfigFile
+from docker.errors import DockerException
 
 from reprorun.errors import EngineError
 
@@ -25,21 +28,44 @@ def login_for(registry: str) -> dict[str, Any]:
         EngineError: the store can't be read, or a helper that it names fails.
     """
     _check_file()
+    with _reading(f"a helper for {registry} answers oddly"):
+        return _store().resolve_authconfig(registry) or {}
+
+
+def all_logins() -> dict[str, Any]:
+    """All that docker's store has, by registry: a build may need any of them.
+
+    Raises:
+        EngineError: the store can't be read, or a helper that it names fails.
+    """
+    with _reading("a helper answers oddly"):
+        found = dict(_store().get_all_credentials())
+    if docker.auth.INDEX_NAME in found:  # which engines know by its old address
+        found.setdefault(docker.auth.INDEX_URL, found[docker.auth.INDEX_NAME])
+    return found
+
+
+def header(login: dict[str, Any]) -> str:
+    """A login, or all of them, as a request to an engine takes it along."""
+    return base64.urlsafe_b64encode(json.dumps(login).encode()).decode()
+
+
+@contextmanager
+def _reading(odd: str) -> Generator[None, None, None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a helper that is missing; the error says it too
-            return docker.auth.load_config().resolve_authconfig(registry) or {}
+            yield
     except DockerException as error:  # a helper, which says more than docker-py
         raise EngineError(_unusable(str(error.__cause__ or error))) from error
     except (ValueError, KeyError, TypeError) as error:
-        raise EngineError(_unusable(f"a helper for {registry} answers oddly")) from error
+        raise EngineError(_unusable(odd)) from error
 
 
-def check_store() -> None:
-    """Raises EngineError where docker's store is such that no client can be made with it."""
+def _store() -> Any:
     try:
-        docker.auth.load_config()
-    except (InvalidConfigFile, ValueError, AttributeError, TypeError) as error:
+        return docker.auth.load_config()
+    except (DockerException, ValueError, AttributeError, TypeError) as error:
         raise EngineError(_unusable("a login in it is not as docker writes them")) from error
 
 

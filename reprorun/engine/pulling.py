@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from docker import APIClient
-from docker.errors import APIError, DockerException
-
-from reprorun.engine.docker_errors import explain
-from reprorun.engine.docker_values import with_tag
-from reprorun.engine.logins import login_for
+from reprorun.engine.client import Client, Refused
 from reprorun.engine.protocol import Progress
-from reprorun.engine.references import HUB, registry_of
+from reprorun.engine.references import HUB, name_and_tag, registry_of
 from reprorun.errors import EngineError, ImageMissing
 
 
@@ -75,26 +70,29 @@ _OTHERS = (
 )
 
 
-def pull(client: APIClient, ref: str, progress: Progress, platform: str | None = None) -> None:
+def pull(client: Client, ref: str, progress: Progress, platform: str | None = None) -> None:
     """Have the engine pull an image, with the login that docker's own store has.
 
     Raises:
         ImageMissing: it can't be had.
     """
+    from reprorun.engine import logins  # brings docker-py, which takes its time
+
     try:
-        login = login_for(registry_of(ref))
+        login = logins.login_for(registry_of(ref))
     except EngineError as error:
         raise ImageMissing(f"the base image {ref} is not on the engine; {error}") from error
+    name, tag = name_and_tag(ref)
+    wanted = {"fromImage": name, "tag": tag, **({"platform": platform} if platform else {})}
+    headers = {"X-Registry-Auth": logins.header(login)}
     try:
-        for event in client.pull(
-            with_tag(ref), auth_config=login, stream=True, decode=True, platform=platform
-        ):
+        for event in client.events("/images/create", wanted, headers=headers):
             if "error" in event:
                 raise ImageMissing(cannot_pull(ref, event["error"], has_login=bool(login)))
             if event.get("status") and not event.get("progressDetail"):
                 progress(" ".join(filter(None, (event.get("id"), event["status"]))))
-    except (APIError, DockerException) as error:
-        raise ImageMissing(cannot_pull(ref, explain(error), has_login=bool(login))) from error
+    except Refused as error:
+        raise ImageMissing(cannot_pull(ref, error.explanation, has_login=bool(login))) from error
 
 
 def cannot_pull(ref: str, why: str, *, has_login: bool = False) -> str:

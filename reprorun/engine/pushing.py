@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 
-from docker import APIClient
-
-from reprorun.engine.logins import login_for
+from reprorun.engine.client import Client, path_of
 from reprorun.engine.protocol import Progress
 from reprorun.engine.references import registry_of
 from reprorun.errors import EngineError
 
 
-def push(client: APIClient, image: str, repository: str, progress: Progress) -> str:
+def push(client: Client, image: str, repository: str, progress: Progress) -> str:
     """Have the engine push an image, with the login that docker's own store has.
 
     Args:
@@ -25,13 +23,17 @@ def push(client: APIClient, image: str, repository: str, progress: Progress) -> 
     Raises:
         EngineError: the registry does not take it.
     """
+    from reprorun.engine import logins  # brings docker-py, which takes its time
+
     registry = registry_of(repository)
-    login = login_for(registry)
+    headers = {"X-Registry-Auth": logins.header(logins.login_for(registry))}
     tag = f"reprorun-{os.urandom(8).hex()}"  # that two who push at once don't mix
-    client.tag(image, repository, tag)
+    named = {"repo": repository, "tag": tag}
+    client.call("POST", path_of("images", image, "tag"), named)
     try:
         digest = None
-        for event in client.push(repository, tag, auth_config=login, stream=True, decode=True):
+        path = path_of("images", repository, "push")
+        for event in client.events(path, {"tag": tag}, headers=headers):
             if "error" in event:
                 raise EngineError(
                     f"{repository} could not be pushed: {' '.join(event['error'].split())}\n"
@@ -41,7 +43,8 @@ def push(client: APIClient, image: str, repository: str, progress: Progress) -> 
                 progress(" ".join(filter(None, (event.get("id"), event["status"]))))
             digest = event.get("aux", {}).get("Digest", digest)
     finally:
-        client.remove_image(f"{repository}:{tag}", noprune=True)
+        name = path_of("images", f"{repository}:{tag}")
+        client.call("DELETE", name, {"noprune": True})
     if digest is None:
         raise EngineError(f"{repository} was pushed, but the engine does not say its digest.")
     return f"{repository}@{digest}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from docker.auth import INDEX_NAME
-
-HUB = INDEX_NAME  # what is meant where no registry is named
+HUB = "docker.io"  # what is meant where no registry is named
+PARENT_REPOSITORY = "localhost/reprorun/parent"
+"""Of names that an image has while another is built on it; no other registry is asked for them."""
 
 
 def registry_of(ref: str) -> str:
@@ -35,6 +35,18 @@ def in_full(ref: str) -> str:
     if registry_of(ref) != HUB or ref.startswith(f"{HUB}/"):
         return ref
     return f"{HUB}/{ref}" if "/" in ref else f"{HUB}/library/{ref}"
+
+
+def name_and_tag(ref: str) -> tuple[str, str]:
+    """The two parts of a reference, as the API wants them; of one without a tag, `latest`.
+
+    Without any, the engine would pull all that there are.
+    """
+    name, at, digest = ref.partition("@")
+    if at:
+        return name, digest
+    name, _, tag = ref.rpartition(":")
+    return (name, tag) if name and "/" not in tag else (ref, "latest")
 
 
 def _repository(ref: str) -> str:

@@ -1,20 +1,32 @@
-"""The way to an engine, standing open: what docker-py is given, and what is said of it."""
+"""The way to an engine, standing open: connections to it, and what is said of it."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+import socket
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-import docker
-from docker.tls import TLSConfig
-
+from reprorun.engine.client import ANSWER_WITHIN, Client
 from reprorun.engine.docker_errors import translated, unlike_an_engine
 from reprorun.engine.places import Place
-from reprorun.engine.ssh import Tunnel
 from reprorun.errors import EngineUnavailable
 
-ANSWER_WITHIN = 60  # seconds that the engine may take for any answer but `wait` and the streams
+if TYPE_CHECKING:
+    import ssl
+
+    from reprorun.engine.ssh import Tunnel
+
 OLDEST_API = (1, 40)  # of Docker 19.03
+_TCP_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    # what waits for a run would wait for ever for a machine that has gone, or a network
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),  # seconds
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000),  # milliseconds
+)
 
 
 class Route:
@@ -26,7 +38,7 @@ class Route:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self._tunnel = Tunnel(place.address) if place.address.startswith("ssh://") else None
+        self._tunnel = _tunnel(place.address) if place.address.startswith("ssh://") else None
 
     @property
     def url(self) -> str:
@@ -42,35 +54,54 @@ class Route:
         """What was heard on the way, where that may explain a failure."""
         return self._tunnel.last_words() if self._tunnel else ""
 
-    def client(self) -> docker.APIClient:
-        """A client of docker-py, once the engine has said which version it speaks.
+    def client(self) -> Client:
+        """A client, once the engine has said which version of the API it speaks.
 
         Raises:
             EngineUnavailable: nothing answers, or something that is no engine, or is too old.
         """
-        with translated(self):
-            client = _Client(
-                base_url=self.url, version="1.24", timeout=ANSWER_WITHIN, tls=self._tls()
-            )
-            try:
-                version = self._spoken(client.version(api_version=False))
-                client._version = version  # what "auto" does, with an answer that has been read
-            except BaseException:
-                client.close()
-                raise
+        client = Client(self._connect)
+        try:
+            with translated(self):
+                told = client.header("/_ping", "Api-Version")
+            client.version = self._spoken(told)
+        except BaseException:
+            client.close()
+            raise
         return client
 
-    def _tls(self) -> TLSConfig | bool:
+    def _connect(self) -> socket.socket:
+        url = urlsplit(self.url)
+        if url.scheme == "unix":
+            link = socket.socket(socket.AF_UNIX)
+            link.settimeout(ANSWER_WITHIN)
+            link.connect(self.url.removeprefix("unix://"))
+            return link
+        host, tls = url.hostname or "", self._tls  # which may not be had: no link is opened then
+        link = socket.create_connection((host, url.port or 0), ANSWER_WITHIN)
+        for level, option, value in _TCP_OPTIONS:
+            link.setsockopt(level, option, value)
+        return tls.wrap_socket(link, server_hostname=host) if tls else link
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        """Certificates are those that were given, whatever variables name others."""
         tls = self.place.tls
         if tls is None:
-            return False
-        pair = (tls.cert, tls.key) if tls.cert else None
-        return TLSConfig(client_cert=pair, ca_cert=tls.ca, verify=tls.verify)
+            return None
+        import ssl
 
-    def _spoken(self, told: Any) -> str:
-        version = str(told.get("ApiVersion")) if isinstance(told, dict) else ""
+        context = ssl.create_default_context(cafile=tls.ca)
+        if not tls.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if tls.cert:
+            context.load_cert_chain(tls.cert, tls.key)
+        return context
+
+    def _spoken(self, version: str) -> str:
         if not re.fullmatch(r"\d{1,4}\.\d{1,4}", version):
-            why = f"its API is of version {version[:40]!r}"
+            why = f"its API is of version {version[:40]!r}" if version else "it names no API"
             raise EngineUnavailable(unlike_an_engine(self.address, why))
         spoken = tuple(int(part) for part in version.split("."))
         if spoken < OLDEST_API:
@@ -87,11 +118,7 @@ class Route:
             self._tunnel.close()
 
 
-class _Client(docker.APIClient):  # type: ignore[misc]  # docker-py has no types
-    """Certificates are those that were given; requests would let a variable name others."""
+def _tunnel(address: str) -> Tunnel:
+    from reprorun.engine.ssh import Tunnel
 
-    def merge_environment_settings(
-        self, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
-    ) -> Any:
-        given = self.verify if verify is None else verify
-        return super().merge_environment_settings(url, proxies, stream, given, cert)
+    return Tunnel(address)

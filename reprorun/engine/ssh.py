@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import os
 import selectors
-import shutil
 import subprocess
-import tempfile
 import time
+from contextlib import ExitStack
 from typing import IO
 from urllib.parse import urlsplit
 
+from reprorun import files
 from reprorun.errors import EngineUnavailable
 
 PATIENCE = 60.0  # seconds until it stands
 GRACE = 5.0  # seconds that ssh may take to end
 _READY = b"reprorun-is-through"
-_LONGEST = 90  # bytes of a directory's path, so that a socket in it has an address
 _OPTIONS = (
     "BatchMode=yes",  # nobody can be asked
     "StrictHostKeyChecking=yes",  # whatever the user's configuration says
@@ -48,9 +47,11 @@ class Tunnel:
     """
 
     def __init__(self, address: str) -> None:
-        self._place = _short_directory()
-        self._socket = os.path.join(self._place, "engine.sock")
-        self._said = open(os.path.join(self._place, "said"), "w+b")  # noqa: SIM115  closed in close
+        self._closing = ExitStack()
+        place = self._closing.enter_context(files.scratch_directory(socket=True))
+        self._socket = os.path.join(place, "engine.sock")
+        said = open(os.path.join(place, "said"), "w+b")  # noqa: SIM115  closed in close
+        self._said = self._closing.enter_context(said)
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self._process = _start(address, self._socket, self._said)
@@ -77,8 +78,7 @@ class Tunnel:
     def close(self) -> None:
         """End the connection."""
         self._end()
-        self._said.close()
-        shutil.rmtree(self._place, ignore_errors=True)
+        self._closing.close()
 
     def _end(self) -> None:
         if self._process is None:
@@ -93,14 +93,6 @@ class Tunnel:
         for pipe in (process.stdin, process.stdout):
             if pipe:
                 pipe.close()
-
-
-def _short_directory() -> str:
-    place = tempfile.mkdtemp(prefix="reprorun-ssh-")
-    if len(os.fsencode(place)) > _LONGEST or ":" in place:
-        os.rmdir(place)
-        place = tempfile.mkdtemp(prefix="reprorun-ssh-", dir="/tmp")
-    return place
 
 
 def _start(address: str, here: str, said: IO[bytes]) -> subprocess.Popen[bytes]:

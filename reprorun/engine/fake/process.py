@@ -55,7 +55,7 @@ class FakeProcess:
     def write(self, path: str, data: bytes) -> None:
         """Write a file, in a mounted directory or in the container's own file system."""
         target = os.path.join(self.spec.workdir, path)
-        for mount in self.spec.mounts:
+        for mount in sorted(self.spec.mounts, key=lambda mount: -len(mount.target)):
             inside = os.path.relpath(target, mount.target)
             if not inside.startswith(".."):
                 if mount.read_only:
