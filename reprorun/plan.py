@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from reprorun.errors import UsageError
+from reprorun.experiment.archive import ARCHIVE_NAME
 from reprorun.experiment.guest import VARIABLE as GUEST_VARIABLE
 from reprorun.files import digest_of
 from reprorun.gpus import choose_gpus, gpu_groups, gpu_variables
@@ -108,6 +109,9 @@ def plan_environment(
 def _container(spec: RunSpec, facts: Facts, image: str) -> ContainerSpec:
     gpus = choose_gpus(spec.gpus, facts.engine, spec.gpu_devices)
     log_mount = Mount(source=facts.log_dir, target=LOG_DIR, read_only=False)
+    # over its place in there: all runs of this code share that file, and none may write it
+    source, target = (posixpath.join(place, ARCHIVE_NAME) for place in (facts.log_dir, LOG_DIR))
+    archive = Mount(source=source, target=target)
     inputs = tuple(Mount(source=i.path, target=i.target) for i in facts.inputs)
     secrets = tuple(Mount(source=s.source, target=f"{SECRETS}/{s.id}") for s in spec.secrets)
     return ContainerSpec(
@@ -116,7 +120,7 @@ def _container(spec: RunSpec, facts: Facts, image: str) -> ContainerSpec:
         name=f"reprorun-{facts.run_id}",
         env={**gpu_variables(spec.gpus, gpus), **spec.env, GUEST_VARIABLE: _guest(spec, facts)},
         passed=spec.passed,
-        mounts=(log_mount, *inputs, *secrets),
+        mounts=(log_mount, archive, *inputs, *secrets),
         user=f"{facts.uid}:{facts.gid}",
         groups=gpu_groups(gpus, facts.engine),
         hostname="" if spec.network == "host" else HOSTNAME,

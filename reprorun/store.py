@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 import json
 import os
 import shutil
 import stat
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
 import msgspec
 
 from reprorun import files
 from reprorun.errors import RecordError, UsageError
+from reprorun.experiment.sparse import too_sparse
 from reprorun.model import SCHEMA, LeftOut, Output, Record
 
 _LARGEST_FILE = 1 << 43  # bytes
@@ -131,8 +134,8 @@ def read_raw_record(log_dir: str) -> dict[str, Any]:
     if not os.path.isfile(path):  # a pipe in its place would be waited for
         raise RecordError(f"{log_dir} is no record: it has no {RUN_FILE}.")
     try:
-        with open(path, encoding="utf-8") as file:
-            data = json.load(file, parse_constant=_no_json)
+        with open(path, "rb") as file:
+            data = json.loads(files.read_bounded(file).decode(), parse_constant=_no_json)
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} can't be read: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("reprorun"), dict):
@@ -184,15 +187,17 @@ def list_outputs(log_dir: str) -> tuple[tuple[Output, ...], tuple[LeftOut, ...]]
     archive = os.path.join(log_dir, ARCHIVE_FILE)
     for path in _walk(log_dir):
         name = os.path.relpath(path, log_dir)
-        if name in OURS or _same_file(path, archive):
+        if name in OURS or _is_archive(path, archive):
             continue
         if os.path.islink(path) or not os.path.isfile(path):
             not_kept.append(LeftOut(path=name, reason="not a regular file"))
         else:
             _make_readable(path, os.R_OK, 0o600)
-            outputs.append(
-                Output(path=name, size=os.path.getsize(path), sha256=files.sha256_of(path))
-            )
+            found = os.stat(path)
+            if reason := too_sparse(path, found):
+                not_kept.append(LeftOut(path=name, reason=reason))
+            else:
+                outputs.append(Output(path=name, size=found.st_size, sha256=files.sha256_of(path)))
     return tuple(outputs), tuple(not_kept)
 
 
@@ -209,9 +214,24 @@ def _walk(log_dir: str) -> Iterator[str]:
                 yield os.path.join(path, name)
 
 
-def _same_file(path: str, archive: str) -> bool:
-    named_alike = os.path.basename(path) == ARCHIVE_FILE
-    return named_alike and os.path.exists(archive) and os.path.samefile(path, archive)
+def _is_archive(path: str, archive: str) -> bool:
+    """Whether it is the launch archive, as each call of a wrapped function has it.
+
+    A copy becomes a link: no link could be made in the container, where the archive is mounted.
+    """
+    if os.path.basename(path) != ARCHIVE_FILE or not os.path.isfile(archive):
+        return False
+    if os.path.islink(path) or not os.path.isfile(path):
+        return False
+    if os.path.samefile(path, archive):
+        return True
+    if not filecmp.cmp(path, archive, shallow=False):
+        return False
+    with suppress(OSError):  # a file system without links keeps the copy
+        beside = files.unfinished_beside(path)
+        os.link(archive, beside)
+        os.replace(beside, path)
+    return True
 
 
 def _drop_setuid(path: str) -> None:

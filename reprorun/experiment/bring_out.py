@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import stat
 
+from reprorun.experiment.sparse import copy_with_holes, is_sparse, too_sparse
+
 TYPE_CHECKING = False  # typing's own costs an import
 if TYPE_CHECKING:
     from typing import Dict, Iterator, List, Set, Tuple
@@ -81,12 +83,19 @@ def _copy(path: str, found: os.stat_result, target: str, root: str) -> str:
         return _copy_link(path, target, root)
     if not stat.S_ISREG(found.st_mode):
         return "not a regular file"
-    import shutil  # only where there is something to copy: it takes longer than the rest
-
-    os.makedirs(os.path.dirname(target), exist_ok=True)
     if not os.access(path, os.R_OK):
         os.chmod(path, 0o600)
-    shutil.copyfile(path, target)
+    sparse = is_sparse(found)
+    reason = too_sparse(path, found) if sparse else ""
+    if reason:
+        return reason
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if sparse:
+        copy_with_holes(path, target)
+    else:
+        import shutil  # only where there is something to copy: it takes longer than the rest
+
+        shutil.copyfile(path, target)
     os.chmod(target, 0o755 if found.st_mode & 0o100 else 0o644)
     return ""
 

@@ -7,7 +7,11 @@ stranger's repository in order to run it in a container has not agreed to those.
 from __future__ import annotations
 
 import os
-from typing import Dict, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Dict, Iterator, NamedTuple
+
+if TYPE_CHECKING:
+    import subprocess
 
 _GITLINK = "160000"
 # A git hook that starts us has these set; they would make every question one about its repository.
@@ -35,10 +39,17 @@ class Status(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """One line of `git ls-files`: `link` is the commit of a submodule, None for all else."""
+    """One line of `git ls-files`.
+
+    Args:
+        path: Relative to the root; that of an untracked repository ends in a slash.
+        link: The commit of a submodule, None for all else.
+        tag: `?` for an untracked file, `H` for one that git watches; others have their reasons.
+    """
 
     path: str
     link: str | None
+    tag: str
 
 
 def top_level(directory: str) -> str | None:
@@ -101,7 +112,7 @@ def tracked_and_new(root: str) -> list[Listed]:
 
 
 def _listed(root: str, *what: str) -> list[Listed]:
-    output = _ask(root, "ls-files", "-z", "-t", "--stage", *what)
+    output = _ask(root, "ls-files", "-z", "-v", "--stage", *what)
     return [_parse_listed(line) for line in _fields(output)]
 
 
@@ -109,10 +120,42 @@ def _parse_listed(line: str) -> Listed:
     """Takes apart `? path` (untracked) or `H mode commit stage<tab>path` (tracked)."""
     tag, rest = line.split(" ", 1)
     if tag == "?":
-        return Listed(rest, None)
+        return Listed(rest, None, tag)
     facts, path = rest.split("\t", 1)
     mode, oid, _stage = facts.split(" ")
-    return Listed(path, oid if mode == _GITLINK else None)
+    return Listed(path, oid if mode == _GITLINK else None, tag)
+
+
+@contextmanager
+def changes(root: str) -> Iterator[Callable[[], list[str] | None]]:
+    """Asks which tracked files are not as in the index by size, times and inode; which are new.
+
+    Their content is not compared. git is at work while the block does something else. The
+    repository's own settings may name no filters: git would run them for files that were changed
+    in the very second in which the index was written.
+
+    Args:
+        root: The root of a working tree.
+
+    Yields:
+        What gives the paths, to be called once; None where git complains of anything.
+    """
+    strictly = ("-c", "core.trustctime=true", "-c", "core.checkStat=default")
+    changed = ("diff-files", "-z", "--name-only", "--ignore-submodules=all")
+    new = ("ls-files", "-z", "--others", "--exclude-standard")
+    try:
+        one = _start(root, *strictly, *changed)
+    except FileNotFoundError:
+        yield lambda: None
+        return
+    with one, _start(root, *new) as other:
+
+        def answer() -> list[str] | None:
+            (paths, complaint), (more, another) = one.communicate(), other.communicate()
+            failed = one.returncode or other.returncode or complaint or another
+            return None if failed else _fields(paths + more)
+
+        yield answer
 
 
 def _fields(output: bytes) -> list[str]:
@@ -167,19 +210,28 @@ def _run(
     Returns:
         The exit code, standard output, standard error.
     """
+    with _start(directory, *arguments, variables=variables) as process:
+        output, complaint = process.communicate()
+    return process.returncode, output, os.fsdecode(complaint)
+
+
+def _start(
+    directory: str,
+    *arguments: str,
+    variables: Dict[str, str] = {},  # noqa: B006
+) -> subprocess.Popen[bytes]:
     import subprocess
 
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
     environment = {k: v for k, v in os.environ.items() if k not in _OF_THE_CALLER}
     environment.update(variables, GIT_OPTIONAL_LOCKS="0", LC_ALL="C")
-    done = subprocess.run(
+    return subprocess.Popen(
         [*command, "-C", directory, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
     )
-    return done.returncode, done.stdout, os.fsdecode(done.stderr)
 
 
 def _refusal(directory: str, complaint: str) -> RepositoryError:

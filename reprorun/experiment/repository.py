@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Iterable, NamedTuple
 
-from reprorun.experiment import git
+from reprorun.experiment import git, unchanged
 from reprorun.experiment.atomic import is_unfinished
 from reprorun.experiment.earlier_runs import EarlierRuns
 from reprorun.experiment.git import RepositoryError
@@ -123,11 +123,22 @@ def list_tree(root: str, launcher: str | None = None) -> Tree:
     Raises:
         RepositoryError: If git can't be asked, or a file can't be read.
     """
-    builder = TreeBuilder(root)
-    _add_repository(builder, root, "")
+    look = unchanged.look_at(root, launcher)
+    known = unchanged.recall(root, look) if look else None
+    if known is not None:
+        return known
+    builder = TreeBuilder(root, look.runs if look else None)
+    entries = git.tracked_and_new(root)
+    _add_entries(builder, root, "", entries)
     if launcher is not None:
         builder.add_launcher(launcher)
-    return builder.build()
+    tree = builder.build()
+    if look is None or not all(_is_watched(entry) for entry in entries):
+        return tree
+    tracked = [entry.path for entry in entries if entry.tag != "?"]
+    return unchanged.keep(
+        root, look, tree, newest=builder.newest, tracked=tracked, links=builder.links
+    )
 
 
 def list_directory(root: str) -> Tree:
@@ -154,8 +165,15 @@ def list_directory(root: str) -> Tree:
     return builder.build()
 
 
-def _add_repository(builder: TreeBuilder, root: str, prefix: str) -> None:
-    for entry in git.tracked_and_new(os.path.join(root, prefix)):
+def _is_watched(entry: git.Listed) -> bool:
+    """Says whether git would notice any change: it is told not to look at some, or never does."""
+    return entry.tag in ("H", "?") and entry.link is None and not entry.path.endswith("/")
+
+
+def _add_entries(
+    builder: TreeBuilder, root: str, prefix: str, entries: Iterable[git.Listed]
+) -> None:
+    for entry in entries:
         if entry.link is None and not entry.path.endswith("/"):
             builder.add(prefix + entry.path)
         else:
@@ -170,7 +188,7 @@ def _add_inner_repository(builder: TreeBuilder, root: str, path: str) -> None:
     elif not builder.enter(path):
         return
     elif _is_checkout(full):
-        _add_repository(builder, root, path + "/")
+        _add_entries(builder, root, path + "/", git.tracked_and_new(full))
     else:
         builder.leave_out(path + "/", _NOT_CHECKED_OUT)
 

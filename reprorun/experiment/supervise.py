@@ -16,6 +16,7 @@ REPORT_NAME = ".reprorun-guest.json"
 OUTPUTS = "outputs"
 REFUSED = 125  # the command was not started, as docker has it
 COARSE_CLOCK = 5  # CLOCK_REALTIME_COARSE of Linux, which the time stamps of files are taken from
+SLACK = 0.001  # seconds by which two clocks may differ that nobody has set
 _FORWARDED = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -53,6 +54,7 @@ def main(command: list[str]) -> int:
     started, clock = time.time(), time.monotonic()
     child = _start(command)
     guest = _guest()  # while the command runs, and so are the imports that it takes
+    processor = _processor() if guest else {}
     status, peak = _wait_for(child)
     seconds = time.monotonic() - clock
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
@@ -60,7 +62,7 @@ def main(command: list[str]) -> int:
     ended = time.time()
     _report(
         guest,
-        **_outputs(guest, stamp),
+        **_outputs(guest, stamp, was_set_back=ended - started < seconds - SLACK),
         started=_utc(started),
         ended=_utc(ended),
         seconds=seconds,
@@ -69,6 +71,7 @@ def main(command: list[str]) -> int:
         peak_memory=peak,
         oom_killed=_oom_kills() > kills_before,
         python=sys.version.split()[0],
+        **processor,
         **gpus,
     )
     if guest and os.environ.get("REPRORUN_VARIED"):
@@ -196,16 +199,36 @@ def _guest() -> tuple[str, str] | None:
         return None
 
 
+def _processor() -> dict[str, object]:
+    """Returns what the kernel says of the first processor, as facts of the report."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            lines = file.read(1 << 14).splitlines()
+    except OSError:
+        return {}
+    fields: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    flags = fields.get("flags", fields.get("Features", ""))
+    return {"cpu_model": fields.get("model name", ""), "cpu_flags": flags}
+
+
 def _find_package() -> None:
     """-S leaves out site-packages, where the rest of this package lies."""
     package = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     sys.path.append(os.path.dirname(package))
 
 
-def _outputs(guest: tuple[str, str] | None, since: int) -> dict[str, object]:
-    """Brings the outputs out of the working tree; where that fails, the host does it."""
+def _outputs(guest: tuple[str, str] | None, since: int, *, was_set_back: bool) -> dict[str, object]:
+    """Brings the outputs out of the working tree; where that fails, the host does it.
+
+    When the clock was set back, the time stamps of files don't tell what has changed.
+    """
     if guest is None:
         return {}
+    if was_set_back:
+        return {"outputs_kept": False}
     from reprorun.experiment.bring_out import bring_out
 
     log_dir, root = guest

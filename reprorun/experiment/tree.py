@@ -14,7 +14,7 @@ LARGE_FILE = 8 * 2**20
 """Files of this size (in bytes) and more are named, with their digest, and not kept."""
 
 _LARGE = "8 MiB or larger"
-_EARLIER_RUN = "log directory of an earlier run"
+EARLIER_RUN = "log directory of an earlier run"
 _LINK_OUT = "a link that leads out of the repository (to {}): what lies there is not kept"
 
 
@@ -35,10 +35,17 @@ class LeftOut(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """The files to keep and what is left out: paths relative to the root, with '/', sorted."""
+    """The files to keep and what is left out: paths relative to the root, with '/', sorted.
+
+    Args:
+        files: What is kept.
+        left_out: What is not.
+        state: Equal for equal content of all files; empty where that is not known. Hexadecimal.
+    """
 
     files: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
+    state: str = ""
 
 
 class TreeBuilder:
@@ -46,11 +53,18 @@ class TreeBuilder:
 
     Args:
         root: The directory that all paths are relative to.
+        runs: The log directories below it, if somebody has looked for them already.
+
+    Attributes:
+        newest: The latest time of all files so far, in nanoseconds since 1970.
+        links: The symbolic links among those that are kept.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, runs: EarlierRuns | None = None) -> None:
         self.root = root
-        self._runs = EarlierRuns(root)
+        self.newest = 0
+        self.links: list[str] = []
+        self._runs = runs or EarlierRuns(root)
         self._files: set[str] = set()
         self._left_out: dict[str, LeftOut] = {}
         self._reached_by_link: dict[str, bool] = {"": False}
@@ -85,7 +99,7 @@ class TreeBuilder:
     def _outside_earlier_runs(self, path: str) -> bool:
         run = self._runs.containing(path)
         if run is not None:
-            self.leave_out(run + "/", _EARLIER_RUN)
+            self.leave_out(run + "/", EARLIER_RUN)
         return run is None
 
     def _sort_in(self, path: str) -> None:
@@ -99,8 +113,9 @@ class TreeBuilder:
         # git lists `a/b` still when `a` is a link by now; whoever unpacks both would follow it.
         if self._is_reached_by_link(os.path.dirname(path)) or stat.S_ISDIR(facts.st_mode):
             return
+        self.newest = max(self.newest, facts.st_ctime_ns, facts.st_mtime_ns)
         if stat.S_ISLNK(facts.st_mode):
-            self._add_link(path, os.readlink(full))
+            self._add_link(path)
         elif not stat.S_ISREG(facts.st_mode):
             self.leave_out(path, f"special file ({_kind(facts.st_mode)})")
         elif not os.access(full, os.R_OK):
@@ -110,13 +125,12 @@ class TreeBuilder:
         else:
             self._files.add(path)
 
-    def _add_link(self, path: str, target: str) -> None:
+    def _add_link(self, path: str) -> None:
         """Keeps a link; what it leads to is kept only where that is part of the tree."""
         self._files.add(path)
-        # an absolute one leads elsewhere in a container, also where it leads inside here
-        place = os.path.realpath(os.path.join(self.root, path))
-        inside = os.path.relpath(place, os.path.realpath(self.root))
-        if os.path.isabs(target) or inside.split(os.sep)[0] == os.pardir:
+        self.links.append(path)
+        target = leads_out(self.root, path)
+        if target is not None:
             self.leave_out(path, _LINK_OUT.format(target))
 
     def _is_reached_by_link(self, directory: str) -> bool:
@@ -125,6 +139,16 @@ class TreeBuilder:
                 os.path.dirname(directory)
             ) or os.path.islink(os.path.join(self.root, directory))
         return self._reached_by_link[directory]
+
+
+def leads_out(root: str, path: str) -> str | None:
+    """Returns the target of a symbolic link that leads out of the root; None if it doesn't."""
+    full = os.path.join(root, path)
+    target = os.readlink(full)
+    inside = os.path.relpath(os.path.realpath(full), os.path.realpath(root))
+    # an absolute one leads elsewhere in a container, also where it leads inside here
+    leads = os.path.isabs(target) or inside.split(os.sep)[0] == os.pardir
+    return target if leads else None
 
 
 def hash_file(path: str) -> str:

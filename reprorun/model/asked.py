@@ -96,6 +96,7 @@ class Changes(Value, frozen=True, kw_only=True):
     platform: str | None = None
     as_of: str | None = None
     gpus: Gpus | None = None
+    gpu_devices: tuple[str, ...] = ()  # the very GPUs, where a number of them is asked for
     network: Network | None = None
     limits: dict[str, Any] = {}  # fields of Limits
     numerics: Numerics | None = None

@@ -33,6 +33,7 @@ class Code(Value, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     submodules: tuple[Submodule, ...] = ()
+    state: str = ""  # equal for equal content of all files; empty where that is not known
 
     @property
     def githash(self) -> str | None:

@@ -36,6 +36,8 @@ class EngineInfo(Value, frozen=True, kw_only=True):
     rootless: bool = False
     os: str = ""
     takes_layers: bool = True  # an image can be handed over layer by layer, without a build
+    node: str = ""  # its machine's name
+    system: str = ""  # its machine's kernel, such as "Linux 6.1.0"
     cpus: int = 0  # processors of its machine
     memory: int = 0  # bytes of its machine
     address: str = ""  # where it was reached

@@ -28,6 +28,8 @@ class GuestReport(Value, frozen=True, kw_only=True):
     python: str = ""
     outputs_kept: bool = False  # it has brought the outputs out of the working tree itself
     not_kept: tuple[LeftOut, ...] = ()  # of those
+    cpu_model: str = ""
+    cpu_flags: str = ""  # what the processor can do, as the kernel lists it
     gpus: GpusSeen | None = None  # None: the run has none
     refused: str | None = None  # why the command was not started
 
@@ -70,6 +72,7 @@ class EngineUsed(Value, frozen=True, kw_only=True):
     name: str
     version: str
     api_version: str
+    remote: bool = False  # it may be another machine's than the one that reprorun ran on
 
 
 class Difference(Value, frozen=True, kw_only=True):

@@ -61,6 +61,7 @@ def _in_git(root: str, path: str, cwd: str) -> Code:
         files=tree.files,
         left_out=_left_out(tree),
         submodules=tuple(Submodule(path=s.path, commit=s.commit) for s in found.submodules),
+        state=tree.state,
     )
 
 

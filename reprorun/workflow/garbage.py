@@ -15,12 +15,16 @@ import msgspec
 
 from reprorun import files, store
 from reprorun.engine import Engine
+from reprorun.engine.references import PARENT_REPOSITORY
 from reprorun.environment.layers import environment_layers
 from reprorun.errors import EngineError, RecordError
+from reprorun.experiment import archive_cache
 from reprorun.known import known_records, stale_notes
 from reprorun.model import KIND_LABEL, Image, ListedContainer, Lock, Record, Value
+from reprorun.notes import read_note
 from reprorun.plan import ENVIRONMENT_REPOSITORY, TAG_LENGTH
 from reprorun.record_index import stale_indexes
+from reprorun.workflow.dockerfile import SHELF as DOCKERFILES
 from reprorun.workflow.restore import BASE_REPOSITORY, base_tag
 
 DAY = 86400  # seconds; what is younger than that in the scratch directory may be in use
@@ -46,6 +50,7 @@ class Needed(Value, frozen=True, kw_only=True):
     layers: frozenset[str]  # names of notes
     finished: frozenset[str]  # ids of runs that are over and kept all
     inputs: frozenset[str]  # sha256
+    archives: frozenset[str]  # sha256
 
 
 def find_garbage(directories: Sequence[str], engine: Engine | None) -> list[Garbage]:
@@ -61,7 +66,7 @@ def find_garbage(directories: Sequence[str], engine: Engine | None) -> list[Garb
     needed = _needed(_records(directories))
     found = [*_in_cache(needed)]
     if engine:
-        found += [*_containers(engine, needed), *_images(engine, needed)]
+        found += [*_containers(engine, needed), *_parents(engine), *_images(engine, needed)]
     return found
 
 
@@ -112,12 +117,15 @@ def _needed(records: Iterable[Record]) -> Needed:
     layers: set[str] = set()
     finished: set[str] = set()
     inputs: set[str] = set()
+    archives: set[str] = set()
     for record in records:
         digest = record.environment_digest.removeprefix("sha256:")
         images |= {record.image, f"{ENVIRONMENT_REPOSITORY}:{digest[:TAG_LENGTH]}"}
         wheels |= {package.wheel.sha256 for package in record.packages}
         wheels |= {package.source.sha256 for package in record.packages if package.source}
         inputs |= {entry.sha256 for entry in record.inputs}
+        if record.archive:
+            archives.add(record.archive.sha256)
         if record.base_image:
             images |= {record.base_image.id, base_tag(record.base_image.digest)}
             lock = Lock(packages=record.packages)
@@ -131,6 +139,7 @@ def _needed(records: Iterable[Record]) -> Needed:
         layers=frozenset(layers),
         finished=frozenset(finished),
         inputs=frozenset(inputs),
+        archives=frozenset(archives),
     )
 
 
@@ -151,10 +160,19 @@ def _images(engine: Engine, needed: Needed) -> Iterator[Garbage]:
                 own = 0
 
 
+def _parents(engine: Engine) -> Iterator[Garbage]:
+    """Names that images had while others were built on them, of builds that were killed."""
+    for image in engine.tagged_images(PARENT_REPOSITORY):
+        names = [tag for tag in image.tags if tag.startswith(f"{PARENT_REPOSITORY}:")]
+        if image.repo_digests or len(image.tags) > len(names):  # the last one is the image itself
+            yield from (Garbage(kind="name", name=name, id=name) for name in names)
+
+
 def _our_names(image: Image) -> tuple[str, ...]:
     """The names to remove: all of an image of ours, of another one those that we gave it."""
     if KIND_LABEL in image.labels:
-        return image.tags or (image.id,)
+        named = (tag for tag in image.tags if not tag.startswith(f"{PARENT_REPOSITORY}:"))
+        return tuple(named) or (image.id,)
     return tuple(tag for tag in image.tags if tag.startswith(f"{BASE_REPOSITORY}:"))
 
 
@@ -205,6 +223,7 @@ def _in_cache(needed: Needed) -> Iterator[Garbage]:
         # a young one may be in use by a shell, say, without a record
         if os.path.basename(path) not in needed.inputs and _is_old(path):
             yield _cached("input", path)
+    yield from _archives(needed)
     for path in stale_notes():
         yield _cached("note", path)
     for path in stale_indexes():
@@ -215,6 +234,9 @@ def _in_cache(needed: Needed) -> Iterator[Garbage]:
     for path in _files("local"):
         if _is_old(path):  # made again in a moment, from wheels that are needed
             yield _cached("environment without a container", path)
+    for path in _files(DOCKERFILES):
+        if _is_old(path):  # rendered again in a moment
+            yield _cached("Dockerfile", path)
     for path in (*_files("cluster"), *_files("cluster", "digests")):
         if os.path.isfile(path) and _is_old(path):
             yield _cached("note of a cluster", path)
@@ -227,6 +249,19 @@ def _wheels(needed: Needed) -> Iterator[Garbage]:
                 names = [os.path.basename(name) for name in _listed(path)]
                 packed = [name for name in names if name.endswith(_PACKED)]
                 yield _cached("wheel", path, packed[0] if packed else os.path.basename(path))
+
+
+def _archives(needed: Needed) -> Iterator[Garbage]:
+    """Launch archives of no record; one that records have a link to takes no room of its own."""
+    for path in _files("archives"):
+        stem, ending = os.path.basename(path).partition(".")[::2]
+        if ending == "tar.xz" and stem not in needed.archives:
+            yield _cached("archive", path, size=0 if os.lstat(path).st_nlink > 1 else None)
+        elif ending == "state":
+            if archive_cache.named_in(path) not in needed.archives:
+                yield _cached("note", path)
+        elif ending != "tar.xz" and _is_old(path):
+            yield _cached("note", path)
 
 
 def _is_old(path: str) -> bool:
@@ -246,23 +281,22 @@ def _files(*part: str) -> list[str]:
 
 def _wheels_of_lock(path: str) -> set[str]:
     try:
-        with open(path, "rb") as file:
-            lock = msgspec.json.decode(file.read(), type=Lock)
-    except (OSError, msgspec.MsgspecError):
+        lock = msgspec.json.decode(read_note(path) or b"", type=Lock)
+    except msgspec.MsgspecError:
         return {"unreadable"}
     return {package.wheel.sha256 for package in lock.packages}
 
 
 def _wheels_of_note(path: str) -> set[str]:
     try:
-        with open(path, "rb") as file:
-            return {str(msgspec.json.decode(file.read())["wheel"]["sha256"])}
-    except (OSError, msgspec.MsgspecError, KeyError, TypeError):
+        return {str(msgspec.json.decode(read_note(path) or b"")["wheel"]["sha256"])}
+    except (msgspec.MsgspecError, KeyError, TypeError):
         return {"unreadable"}
 
 
-def _cached(kind: str, path: str, name: str = "") -> Garbage:
-    return Garbage(kind=kind, name=name or os.path.basename(path), size=_size(path), path=path)
+def _cached(kind: str, path: str, name: str = "", size: int | None = None) -> Garbage:
+    size = _size(path) if size is None else size
+    return Garbage(kind=kind, name=name or os.path.basename(path), size=size, path=path)
 
 
 def _size(path: str) -> int:

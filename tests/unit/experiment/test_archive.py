@@ -10,8 +10,7 @@ import tarfile
 
 import pytest
 
-from reprorun.experiment import archive as archive_module
-from reprorun.experiment import make_launcher_archive
+from reprorun.experiment import archive_tar, make_launcher_archive
 from reprorun.experiment.archive import write_archive
 from reprorun.experiment.repository import LARGE_FILE, LeftOut, RepositoryError, Tree, list_tree
 
@@ -99,7 +98,7 @@ def test_a_failure_leaves_the_old_archive_and_nothing_else(repo, tmp_path, monke
     out = tmp_path / "out"
     out.mkdir()
     (out / "a.tar.xz").write_text("old")
-    monkeypatch.setattr(archive_module, "_file", fail)
+    monkeypatch.setattr(archive_tar, "_file", fail)
     with pytest.raises(type(error)):
         archive(repo.path, out / "a.tar.xz")
     assert [path.name for path in out.iterdir()] == ["a.tar.xz"]
@@ -110,7 +109,7 @@ def test_an_unreadable_file_is_named(repo, tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(archive_module, "_read", refuse)
+    monkeypatch.setattr(archive_tar, "_read", refuse)
     with pytest.raises(RepositoryError, match=r"train\.py can't be read: Permission denied"):
         archive(repo.path, tmp_path / "a.tar.xz")
 

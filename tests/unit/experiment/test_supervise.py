@@ -71,7 +71,35 @@ def test_the_report(environment, tmp_path):
     assert {*facts} == {
         *("started", "ended", "seconds", "exit_code", "signal"),
         *("peak_memory", "oom_killed", "python", "outputs_kept", "not_kept"),
+        *("cpu_model", "cpu_flags"),
     }
+    with open("/proc/cpuinfo") as file:
+        cpuinfo = file.read()
+    assert facts["cpu_model"] in cpuinfo
+    assert facts["cpu_flags"] + "\n" in cpuinfo
+    assert "\n" not in facts["cpu_flags"]
+
+
+SET_BACK = """
+import runpy, sys, time
+ahead = iter([86400])
+wall, coarse = time.time, time.clock_gettime_ns
+time.time = lambda: wall() + next(ahead, 0)
+time.clock_gettime_ns = lambda clock: coarse(clock) + 86400 * 10**9
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_a_clock_that_is_set_back_hides_no_outputs(environment, tmp_path):
+    """Files are older then than the moment from which on changes count: the host looks itself."""
+    shell = ["sh", "-c", f"echo made > {tmp_path}/workspace/made.txt"]
+    command = [sys.executable, "-I", "-S", "-c", SET_BACK, SCRIPT, *shell]
+    assert subprocess.run(command, env=environment, check=False, timeout=30).returncode == 0
+    facts = report(tmp_path)
+    assert facts["ended"] < facts["started"]
+    assert 0 < facts["seconds"] < 20
+    assert facts["outputs_kept"] is False
 
 
 def test_not_found_and_not_executable(tmp_path):
