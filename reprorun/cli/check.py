@@ -16,13 +16,11 @@ from reprorun.cli.rerun import with_changes
 from reprorun.errors import UsageError
 
 if TYPE_CHECKING:
+    from reprorun.cli.check_progress import Progress
     from reprorun.model import Variation
     from reprorun.workflow.check import CheckOptions, RecordCheck
-    from reprorun.workflow.report import Reporter
 
-    Checker = Callable[
-        [Sequence[str], CheckOptions, Callable[[str], Reporter]], Iterator[RecordCheck]
-    ]
+    Checker = Callable[[Sequence[str], CheckOptions, Progress], Iterator[RecordCheck]]
 
 DIFFERENT = 1
 _WIDTH = 16
@@ -114,7 +112,7 @@ def _check_all(
     results = []
     progress = make_progress(given, len(records))
     try:
-        for result in checker(records, options, progress.of):
+        for result in checker(records, options, progress):
             results.append(result)
             progress.done(result.record)
             if not (given["quiet"] or given["as_json"]):
@@ -136,16 +134,16 @@ def _checker(given: dict[str, Any]) -> Checker:
             raise UsageError("--secret is for this machine's engine, not for --on ray.")
         from reprorun.cluster.ray_check import check_on_ray
 
-        cluster = {"address": given["address"], "verbose": given["verbose"]}
-        return lambda records, options, reporter: check_on_ray(
-            records, options, cwd, reporter, jobs=jobs, **cluster
+        cluster = {name: given[name] for name in ("address", "registry", "verbose")}
+        return lambda records, options, progress: check_on_ray(
+            records, options, cwd, progress.of, progress.note, jobs=jobs, **cluster
         )
     from reprorun.cli.engines import chosen_engine
     from reprorun.workflow.check import check
 
     connect = chosen_engine(given["engine"])
-    return lambda records, options, reporter: check(
-        records, options, jobs or 1, cwd, connect, reporter
+    return lambda records, options, progress: check(
+        records, options, jobs or 1, cwd, connect, progress.of
     )
 
 

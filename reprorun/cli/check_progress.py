@@ -39,6 +39,9 @@ class Progress:
     def done(self, record: str) -> None:
         """Told that a record has been checked."""
 
+    def note(self, text: str) -> None:
+        """Something that the user should know, and that is no record's own."""
+
     def paused(self) -> AbstractContextManager[None]:
         """While it lasts the screen is the caller's."""
         return nullcontext()
@@ -56,6 +59,9 @@ class Steps(Progress):
     def of(self, record: str) -> Reporter:
         return StepLines(record, self._say)
 
+    def note(self, text: str) -> None:
+        self._say(_note(text))
+
 
 class Beginnings(Progress):
     """A line when a record's turn comes: for a log file or a pipe."""
@@ -66,6 +72,9 @@ class Beginnings(Progress):
     def of(self, record: str) -> Reporter:
         return _First(record, self._say)
 
+    def note(self, text: str) -> None:
+        self._say(_note(text))
+
 
 class Screen(Progress):
     """A line for each record under way, which turns until it is done."""
@@ -75,7 +84,8 @@ class Screen(Progress):
         self._done = 0
         self._running: dict[str, Turning] = {}
         self._spinner = make_spinner()
-        self._live = make_live(console or make_console(), self._lines)
+        self._console = console or make_console()
+        self._live = make_live(self._console, self._lines)
         self._live.start()
 
     def of(self, record: str) -> Reporter:
@@ -84,6 +94,9 @@ class Screen(Progress):
     def done(self, record: str) -> None:
         self._done += 1
         self._running.pop(record, None)
+
+    def note(self, text: str) -> None:
+        self._console.print(_note(text), style="yellow", markup=False, soft_wrap=True)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -125,6 +138,10 @@ class _Turning(Turning):
             self.began = time.monotonic()
             self._running[self.name] = self
         super().step(name, text)
+
+
+def _note(text: str) -> str:
+    return f"note      {printable(text)}"
 
 
 def make_progress(given: dict[str, Any], total: int) -> Progress:

@@ -17,27 +17,28 @@ def with_place(command: Any) -> Any:
                      help="This machine's engine (default), or a Ray cluster."),
         click.option("--address", metavar="ADDRESS",
                      help="Of the Ray cluster (default: $RAY_ADDRESS, or the one that is here)."),
+        click.option("--registry", metavar="HOST/NAME",
+                     help="With --on ray: the registry that brings images to the nodes."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def on_cluster(given: dict[str, Any], *others: str) -> bool:
+def on_cluster(given: dict[str, Any]) -> bool:
     """Whether the flags say that runs are carried out on a cluster.
 
     Args:
         given: the flags.
-        others: flags that have a meaning only there.
 
     Raises:
-        UsageError: one of these is given, and no cluster; or an engine beside a cluster.
+        UsageError: flags of a cluster are given, and none is meant; or an engine beside a cluster.
     """
     if given["place"] == "ray":
         if given["engine"] is not None:
             raise UsageError("--engine is for this machine; on a cluster each node has its own.")
         return True
-    for name in ("address", *others):
+    for name in ("address", "registry"):
         if given[name] is not None:
             raise UsageError(f"--{name} is for --on ray.")
     return False

@@ -4,15 +4,18 @@
     connection   the cluster that is there, found and left again
     depot        an actor on the submitting machine: gives images and records out, tells of Ctrl-C
     dispatch     tasks under way: begun, waited for, lost, interrupted
+    taking       what a task gives, item by item
+    nodes        which live; what is said when none is left
     arriving     records on their way back
-    ray_runner   the runner of a sweep                      ray_check   `check` of many records
+    ray_runner   the runner of a sweep
+    ray_check    `check` of many records                    check_images  what they need of images
 
 On a node, inside a task:
 
     aboard       sees that reprorun is there, in the same version
     place        a worker's directory, its engine, and its leash
     leash        a small process that cleans up behind a worker, however that ends
-    images       the run's image, brought where it is missing
+    images       what runs are made from, brought where it is missing
     inputs       data that must be there already
     running      a run from its beginning to its record      checking    the same of a check
 
@@ -25,6 +28,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reprorun.engine import Engine
     from reprorun.sweeps.values import Ask
     from reprorun.workflow.prepared import Prepared
@@ -34,7 +39,12 @@ if TYPE_CHECKING:
 
 
 def on_ray(
-    address: str | None, registry: str | None, at_once: int | None, report: Reporter, verbose: bool
+    address: str | None,
+    registry: str | None,
+    at_once: int | None,
+    report: Reporter,
+    note: Callable[[str], None],
+    verbose: bool,
 ) -> MakeRunner:
     """Makes runners for a Ray cluster; each is connected with it when it is made.
 
@@ -43,6 +53,7 @@ def on_ray(
         registry: HOST/NAME that brings the image to the nodes; None: this machine does.
         at_once: how many runs are handed out at most; None: as many as the cluster takes.
         report: told how many that is.
+        note: told, in a line, when the cluster has no node left that could take a run.
         verbose: let Ray talk on the terminal.
     """
 
@@ -54,6 +65,7 @@ def on_ray(
             engine,
             ask,
             report,
+            note,
             address=address,
             jobs=at_once,
             registry=registry,

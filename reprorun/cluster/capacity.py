@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from reprorun.errors import UsageError
@@ -114,7 +114,7 @@ def window(share: Share, nodes: Iterable[Node], jobs: int | None) -> int:
     return ahead if jobs is None else min(ahead, jobs)
 
 
-def refuse_too_large(share: Share, nodes: Sequence[Node]) -> None:
+def refuse_too_large(share: Share, nodes: Collection[Node]) -> None:
     """Refuse a run that no node could ever hold.
 
     Raises:

@@ -8,17 +8,21 @@ import pickle
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from reprorun.cluster.depot import fetch
+from reprorun import store
+from reprorun.cluster.depot import fetch, fetch_image
+from reprorun.cluster.images import WantedImage, ensure_image
 from reprorun.cluster.messages import END, Came, encode
 from reprorun.cluster.place import Place, place_of
-from reprorun.cluster.running import failed, forgotten
+from reprorun.cluster.running import failed, forgotten, given_gpus
 from reprorun.cluster.trees import pack_tree, unpack_tree
-from reprorun.errors import EngineError, ReprorunError
-from reprorun.model import Value
+from reprorun.errors import EngineError, RecordError, ReprorunError
+from reprorun.model import Gpus, Value
 from reprorun.workflow import check as checks
 from reprorun.workflow.outcome import INTERRUPTED
 from reprorun.workflow.report import Silent
@@ -32,6 +36,7 @@ class CheckTask(Value, frozen=True, kw_only=True):
     source: str  # absolute, on the submitting machine
     cwd: str  # of the submitting machine
     options: checks.CheckOptions
+    images: tuple[WantedImage, ...] = ()  # that the submitting machine can give
 
 
 def check(ray: Any, depot: Any, references: list[Any], data: bytes) -> Iterator[bytes]:
@@ -58,18 +63,22 @@ def _check(ray: Any, depot: Any, task: CheckTask, place: Place, room: str) -> Ca
     try:
         with place.interruptible():
             path = _fetched(ray, depot, task.source, room)
+            for image in task.images:
+                ensure_image(image, place.engine(), partial(fetch_image, ray, depot, image.tag))
+            options = with_gpus(task.options, path, given_gpus(ray))
             place.leash.busy()
             (result,) = checks.check(
-                [path], task.options, 1, room, place.connect, lambda record: Silent()
+                [path], options, 1, room, place.connect, lambda record: Silent()
             )
     except KeyboardInterrupt:
         return Came(exit_code=INTERRUPTED, interrupted=True)
     except (ReprorunError, OSError) as error:
+        place.forget_engine()
         return failed(error, place)
     if result.exit_code != EngineError.exit_code:
         place.leash.well()
     if result.error:
-        result = msgspec.structs.replace(result, error=f"on node {place.node}: {result.error}")
+        result = replace(result, error=f"on node {place.node}: {result.error}")
     kept = os.path.join(room, checks.PLACE)
     names = os.listdir(kept) if os.path.isdir(kept) else []
     for name in names:
@@ -88,6 +97,31 @@ def _fetched(ray: Any, depot: Any, source: str, room: str) -> str:
         cause = getattr(error, "cause", None) or error
         raise EngineError(f"{source} can't be fetched: {cause}") from error
     return path
+
+
+def with_gpus(
+    options: checks.CheckOptions, record: str, given: tuple[str, ...]
+) -> checks.CheckOptions:
+    """The check with the GPUs that Ray gives it, also where the record names those of a machine.
+
+    Args:
+        record: its directory, or a pack.
+        given: ids of the node's GPUs.
+    """
+    if not given:
+        return options
+    changes = replace(options.changes, gpu_devices=given)
+    asked = changes.gpus or _asked_gpus(record)
+    if asked and asked.kind == "device":
+        changes = replace(changes, gpus=Gpus(kind="count", count=len(given)))
+    return replace(options, changes=changes)
+
+
+def _asked_gpus(path: str) -> Gpus | None:
+    try:
+        return store.read_record(path).asked_gpus
+    except RecordError:  # a pack, or one of garage's
+        return None
 
 
 # ---------------------------------------------------------------- what is said, with other paths

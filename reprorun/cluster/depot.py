@@ -14,6 +14,7 @@ from contextlib import closing
 from typing import Any
 
 from reprorun.cluster.trees import PIECE, pack_tree
+from reprorun.errors import EngineError
 
 AT_ONCE = 100_000  # calls: every worker of the cluster has one waiting
 PIECES_AHEAD = 8
@@ -75,6 +76,21 @@ def fetch(ray: Any, method: Any, *words: str) -> Iterator[bytes]:
     )
     for piece in taken.remote(*words):
         yield ray.get(piece)
+
+
+def fetch_image(ray: Any, depot: Any, tag: str) -> Iterator[bytes]:
+    """An image of the submitting machine, as `images.ensure_image` takes it.
+
+    Raises:
+        EngineError: it can't be had.
+    """
+    try:
+        yield from fetch(ray, depot.image, tag)
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        raise EngineError(
+            f"the image can't be fetched from the submitting machine: {cause}"
+        ) from error
 
 
 def _image(tag: str) -> Iterator[bytes]:

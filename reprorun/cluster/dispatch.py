@@ -11,6 +11,7 @@ import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -19,21 +20,18 @@ from reprorun.cluster.capacity import Node, Share, window
 from reprorun.cluster.connection import connected, engine_variables, living_nodes
 from reprorun.cluster.depot import PIECES_AHEAD, start_depot
 from reprorun.cluster.messages import Began, Came, Problem, decode, error_of
-from reprorun.cluster.signals import Signals
+from reprorun.cluster.nodes import Nodes
+from reprorun.cluster.taking import LostOnTheWay, take
 from reprorun.errors import EngineError
 from reprorun.model import Value
+from reprorun.workflow.interrupts import interrupts_to
 
 GLANCE = 0.5  # seconds between two looks at whether Ctrl-C came
 PATIENCE = 120.0  # seconds that nodes may take to say that they can run something
 _KILLING = 20.0  # seconds that killed tasks may take to end
-_FRESH = 2.0  # seconds that what is known of the nodes is good for
 
 Placed = Callable[[int, str], None]
 """Told the number of a task that has been placed, and the node."""
-
-
-class LostOnTheWay(Exception):
-    """The node, or the worker on it, was lost before everything had come."""
 
 
 class Lost(NamedTuple):
@@ -45,9 +43,10 @@ class Lost(NamedTuple):
 class _Task:
     """A task under way."""
 
-    def __init__(self, number: int, items: Any) -> None:
+    def __init__(self, number: int, items: Any, share: Share) -> None:
         self.number = number
         self.items = items
+        self.share = share
         self.node: str | None = None  # None: it waits for a place
 
 
@@ -58,25 +57,33 @@ class Dispatch:
         what: the kind, by its name in `aboard`.
         address: of the cluster; see `connected`.
         placed: see `Placed`.
+        note: told, in a line, what the user should know of the cluster.
         jobs: the most that are handed out at a time; None: as many as the cluster takes.
         verbose: let Ray talk.
     """
 
     def __init__(
-        self, what: str, address: str | None, placed: Placed, jobs: int | None, *, verbose: bool
+        self,
+        what: str,
+        address: str | None,
+        placed: Placed,
+        note: Callable[[str], None],
+        jobs: int | None,
+        *,
+        verbose: bool,
     ) -> None:
         self.session = os.urandom(8).hex()
         self._what = what
         self._address = address
         self._placed = placed
+        self._note = note
         self._jobs = jobs
         self._verbose = verbose
         self._stack = ExitStack()
-        self._signals = Signals()
         self._is_open = False
         self._tasks: dict[Any, _Task] = {}
-        self._seen = 0  # interrupts that were heeded
-        self._nodes: tuple[float, tuple[Node, ...]] = (0.0, ())
+        self._interrupts = 0  # that came
+        self._heeded = 0  # of them
 
     def open(self) -> None:
         """Connect with the cluster. Not needed before the block.
@@ -87,6 +94,7 @@ class Dispatch:
         with ExitStack() as stack:
             self.ray = stack.enter_context(connected(self._address, verbose=self._verbose))
             self._task = remote_task(self.ray)
+            self.nodes = Nodes(partial(living_nodes, self.ray))
             self._depot = start_depot(self.ray, engine_variables())
             stack.callback(self.ray.kill, self._depot)
             self._stack = stack.pop_all()
@@ -95,7 +103,7 @@ class Dispatch:
     def __enter__(self) -> Dispatch:
         if not self._is_open:
             self.open()
-        self._stack.enter_context(self._signals)
+        self._stack.enter_context(interrupts_to(self._interrupt))
         return self
 
     def __exit__(
@@ -117,22 +125,13 @@ class Dispatch:
     @property
     def interrupted(self) -> bool:
         """Ctrl-C came."""
-        return self._signals.count > 0
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """The living nodes; they come and go."""
-        at, nodes = self._nodes
-        if time.monotonic() - at > _FRESH:
-            nodes = living_nodes(self.ray)
-            self._nodes = (time.monotonic(), nodes)
-        return nodes
+        return self._interrupts > 0
 
     def room(self, share: Share) -> int:
         """How many more tasks of that share it would take now."""
         if self.interrupted:
             return 0
-        return max(0, window(share, self.nodes, self._jobs) - len(self._tasks))
+        return max(0, window(share, self.nodes.living, self._jobs) - len(self._tasks))
 
     def put(self, data: bytes) -> Any:
         """Put something where every node gets it once; the reference to it."""
@@ -169,13 +168,13 @@ class Dispatch:
 
     def _looked(self, node: Node, items: Any) -> Came:
         """What a node says of itself. Raises LostOnTheWay where it is gone."""
-        task = _Task(0, items)
+        task = _Task(0, items, Share())
         for _ in range(2):
             ready, _ = self.ray.wait([items], timeout=PATIENCE)
             if not ready:
                 silence = f"node {node.name} says nothing for {PATIENCE:g} s"
                 raise EngineError(f"{silence}. `ray status` says how it is.")
-            answer = self._take(task)
+            answer = take(self.ray, task.items)
         return decode(answer, Came)
 
     # ------------------------------------------------------------ tasks
@@ -193,7 +192,7 @@ class Dispatch:
         items = self._task.options(name=f"reprorun {self._what} {number}", **options).remote(
             self._what, self._depot, list(references), pickle.dumps(task)
         )
-        self._tasks[items] = _Task(number, items)
+        self._tasks[items] = _Task(number, items, share)
 
     def wait(self) -> tuple[int, Came | Lost, Iterator[bytes]]:
         """The number of the next task that comes to its end, what came, and the tree's pieces.
@@ -203,6 +202,7 @@ class Dispatch:
         """
         while True:
             self._heed()
+            self._say_of_nodes()
             ready, _ = self.ray.wait(list(self._tasks), timeout=GLANCE, fetch_local=False)
             for items in ready:
                 task = self._tasks[items]
@@ -221,54 +221,38 @@ class Dispatch:
     def _next(self, task: _Task) -> Came | None:
         """What a task says; None where it has only just been placed."""
         if task.node is None:
-            task.node = decode(self._take(task), Began).node
+            task.node = decode(take(self.ray, task.items), Began).node
             self._placed(task.number, task.node)
             return None
-        return decode(self._take(task), Came)
+        return decode(take(self.ray, task.items), Came)
 
     def _pieces(self, task: _Task) -> Iterator[bytes]:
         whole = False
         try:
-            while piece := self._take(task):
+            while piece := take(self.ray, task.items):
                 yield piece
             whole = True
         finally:
             if not whole:
                 self._cancel(task)
 
-    def _take(self, task: _Task) -> bytes:
-        """The next item of a task.
-
-        Raises:
-            LostOnTheWay: none will come.
-            EngineError: reprorun itself failed there.
-        """
-        exceptions = self.ray.exceptions
-        try:
-            item: bytes = self.ray.get(next(task.items))
-            return item
-        except StopIteration:
-            raise LostOnTheWay("it ended in the middle") from None
-        except exceptions.TaskCancelledError:
-            raise LostOnTheWay("it was cancelled") from None
-        except exceptions.RayTaskError as error:
-            raise EngineError(f"reprorun itself failed on a node: {_last_line(error)}") from error
-        except exceptions.OutOfMemoryError as error:
-            raise EngineError(
-                "Ray has ended the run because its node ran out of memory. Ask for what it needs "
-                "with --memory, so that fewer share a node."
-            ) from error
-        except exceptions.RayError as error:
-            raise LostOnTheWay(_first_line(error)) from error
+    def _say_of_nodes(self) -> None:
+        """Say, once, that there is nowhere left for what is to be done; and that there is again."""
+        shares = tuple({task.share for task in self._tasks.values()})
+        if said := self.nodes.news(shares):
+            self._note(said)
 
     # ------------------------------------------------------------ interrupts, and the end
 
+    def _interrupt(self, number: int) -> None:
+        self._interrupts += 1
+
     def _heed(self) -> None:
         """Do what Ctrl-C asks for: stop what runs, forget what waits; the second time, kill."""
-        if self._signals.count == self._seen:
+        if self._interrupts == self._heeded:
             return
-        self._seen = self._signals.count
-        if self._seen == 1:
+        self._heeded = self._interrupts
+        if self._heeded == 1:
             self._depot.stop.remote()
             for task in self._tasks.values():
                 if task.node is None:
@@ -283,7 +267,7 @@ class Dispatch:
         for task in self._tasks.values():
             while time.monotonic() < end:
                 try:
-                    self._take(task)
+                    take(self.ray, task.items)
                 except (LostOnTheWay, EngineError):
                     break
         self._tasks.clear()
@@ -295,13 +279,3 @@ class Dispatch:
 
 def _problem(error: EngineError) -> Problem:
     return Problem(kind=type(error).__name__, text=str(error))
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:200] if lines else type(error).__name__
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""The run's image on a node's engine: it is there already, or is brought there once."""
+"""An image that runs need, on a node's engine: it is there already, or is brought there once."""
 
 from __future__ import annotations
 
@@ -15,28 +15,52 @@ from reprorun import files
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, ImageMissing, UsageError
 from reprorun.model import DIGEST_LABEL, Image, Value
+from reprorun.workflow.base import image_digest
 
 _PART = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"(?:[A-Za-z0-9.-]+(?::[0-9]+)?/)?{_PART}(?:/{_PART})*")
 
 
 class WantedImage(Value, frozen=True, kw_only=True):
-    """The image of a sweep's runs, as the submitting machine has it."""
+    """An image that runs on nodes need, as the submitting machine has it."""
 
     tag: str
-    digest: str  # its label
-    layers: tuple[str, ...]
-    machine: str
+    digest: str | None  # its label; None: it is none of ours
+    content: str  # digest of its layers and variables
+    machine: str = ""  # that it is for; empty: engines may run it that are others
+    named: bool = False  # by the user: what another engine has under that name stays
     pulled: str | None = None  # HOST/REPO@sha256:..., where a registry delivers it
 
+    @classmethod
+    def of(cls, tag: str, image: Image) -> WantedImage:
+        """An image of the submitting machine.
+
+        Args:
+            tag: the name under which its engine saves it, and the nodes have it.
+            image: as the engine describes it.
+        """
+        label = image.labels.get(DIGEST_LABEL)
+        return cls(tag=tag, digest=label, content=image_digest(image), machine=image.machine)
+
     def is_on(self, engine: Engine) -> bool:
-        """Whether an engine has exactly this one."""
+        """Whether an engine has exactly this one.
+
+        Raises:
+            EngineError: it has another under a name that is the user's.
+        """
         found = engine.image(self.tag)
-        return found is not None and self.is_same(found)
+        if found is None:
+            return False
+        if not self.is_same(found) and self.named:
+            raise EngineError(
+                f"its engine has another {self.tag} than the submitting machine. Pull or name the "
+                "same one on both."
+            )
+        return self.is_same(found)
 
     def is_same(self, image: Image) -> bool:
         """Whether an image is this one."""
-        return image.labels.get(DIGEST_LABEL) == self.digest and image.layers == self.layers
+        return image.labels.get(DIGEST_LABEL) == self.digest and image_digest(image) == self.content
 
 
 def pushed(wanted: WantedImage, engine: Engine, repository: str) -> WantedImage:
@@ -125,7 +149,7 @@ def _refuse_other_processor(wanted: WantedImage, engine: Engine) -> None:
 @contextmanager
 def _one_at_a_time(wanted: WantedImage) -> Iterator[None]:
     """Tasks of this machine that bring the same image to the same engine wait for each other."""
-    name = files.digest_of(os.environ.get("DOCKER_HOST", ""), wanted.digest)
+    name = files.digest_of(os.environ.get("DOCKER_HOST", ""), wanted.tag, wanted.content)
     with open(os.path.join(files.cache_directory("cluster"), f"{name}.lock"), "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -15,7 +15,7 @@ from reprorun import errors
 from reprorun.errors import EngineError, ReprorunError
 from reprorun.model import Value
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of all that passes between the machines."""
 
 END = b""

@@ -6,7 +6,6 @@ import os
 import platform
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
@@ -15,10 +14,7 @@ from typing import Any
 from reprorun import files
 from reprorun.cluster.leash import Leash
 from reprorun.engine import Engine, connect
-from reprorun.errors import EngineUnavailable
-
-PATIENCE = 60.0  # seconds that an engine may be away
-_PAUSE = 1.0  # seconds between two tries
+from reprorun.workflow.reach import reach
 
 
 class Place:
@@ -60,14 +56,7 @@ class Place:
         Raises:
             EngineUnavailable: it does not answer.
         """
-        end = time.monotonic() + PATIENCE
-        while self._engine is None:
-            try:
-                self._engine = self.connect()
-            except EngineUnavailable:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(_PAUSE)
+        self._engine = self._engine or reach(self.connect)
         return self._engine
 
     def forget_engine(self) -> None:

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from reprorun import store
 from reprorun.cluster.arriving import receive_directories
-from reprorun.cluster.capacity import Share, fits, refuse_too_large
+from reprorun.cluster.capacity import Node, Share, fits, refuse_too_large, share_of
+from reprorun.cluster.check_images import CheckImages
 from reprorun.cluster.checking import CheckTask, result_of
-from reprorun.cluster.dispatch import Dispatch, Lost, LostOnTheWay
+from reprorun.cluster.dispatch import Dispatch, Lost
 from reprorun.cluster.messages import Came, error_of
+from reprorun.cluster.taking import LostOnTheWay
 from reprorun.errors import EngineError, RecordError, ReprorunError
+from reprorun.sweeps.values import Ask
 from reprorun.workflow.check import PLACE, CheckOptions, RecordCheck
 from reprorun.workflow.report import Reporter
 
@@ -24,8 +27,10 @@ def check_on_ray(
     options: CheckOptions,
     cwd: str,
     reporter: Callable[[str], Reporter],
+    note: Callable[[str], None],
     *,
     address: str | None = None,
+    registry: str | None = None,
     jobs: int | None = None,
     verbose: bool = False,
 ) -> Iterator[RecordCheck]:
@@ -36,7 +41,9 @@ def check_on_ray(
         options: how.
         cwd: the working directory, absolute; re-runs that are kept come back below it.
         reporter: makes what is told how it goes with one record.
+        note: told, in a line, when the cluster has no node left that could take a record.
         address: of the cluster; None: RAY_ADDRESS, or the one of this machine.
+        registry: HOST/NAME that brings images to the nodes; None: they get them from this machine.
         jobs: the most that are handed out at a time.
         verbose: let Ray talk on the terminal.
 
@@ -44,8 +51,8 @@ def check_on_ray(
         What is to be said of each record, as it is known.
 
     Raises:
-        UsageError: the cluster can't be used.
-        EngineError: there is none, or a node lacks what re-runs need.
+        UsageError: the cluster can't be used, or not as asked.
+        EngineError: there is none, a node lacks what re-runs need, or the registry takes nothing.
         KeyboardInterrupt: interrupted; nothing is running any more.
     """
     named = dict(enumerate(records))
@@ -53,9 +60,14 @@ def check_on_ray(
     def placed(number: int, node: str) -> None:
         reporter(named[number]).step("running", f"on {node}")
 
-    with Dispatch("check", address, placed, jobs, verbose=verbose) as dispatch:
-        dispatch.look([node for node in dispatch.nodes if fits(Share(), node)])
-        yield from _Checks(dispatch, named, options, cwd, reporter).results()
+    with (
+        Dispatch("check", address, placed, note, jobs, verbose=verbose) as dispatch,
+        CheckImages(options.changes, registry) as images,
+    ):
+        share = _share_asked_for(options, dispatch.nodes.living)
+        dispatch.look([node for node in dispatch.nodes.living if fits(share or Share(), node)])
+        checks = _Checks(dispatch, images, share, named, options, cwd, reporter)
+        yield from checks.results()
         if dispatch.interrupted:
             raise KeyboardInterrupt
 
@@ -66,12 +78,16 @@ class _Checks:
     def __init__(
         self,
         dispatch: Dispatch,
+        images: CheckImages,
+        share: Share | None,
         named: dict[int, str],
         options: CheckOptions,
         cwd: str,
         reporter: Callable[[str], Reporter],
     ) -> None:
         self._dispatch = dispatch
+        self._images = images
+        self._share = share  # None: each record says
         self._named = named
         self._options = options
         self._cwd = cwd
@@ -91,21 +107,23 @@ class _Checks:
         """Hand out as many as there is room for; what no node could hold is said at once."""
         while self._todo:
             record = self._named[self._todo[0]]
-            share = _share(record, self._options)
+            source = os.path.abspath(os.path.join(self._cwd, record))
+            share = self._share or _share_of_record(source)
             if not self._dispatch.room(share):
                 return
             number = self._todo.popleft()
             try:
-                refuse_too_large(share, self._dispatch.nodes)
+                refuse_too_large(share, self._dispatch.nodes.known)
             except ReprorunError as error:
                 yield _error(record, error)
                 continue
             task = CheckTask(
                 session=self._dispatch.session,
                 record=record,
-                source=os.path.abspath(os.path.join(self._cwd, record)),
+                source=source,
                 cwd=self._cwd,
                 options=self._options,
+                images=self._images.of(source),
             )
             self._dispatch.begin(number, share, (), task)
             self._under_way += 1
@@ -150,13 +168,26 @@ def _error(record: str, error: ReprorunError) -> RecordCheck:
     return RecordCheck(record=record, verdict="error", error=str(error), exit_code=error.exit_code)
 
 
-def _share(record: str, options: CheckOptions) -> Share:
-    """What a re-run takes of a node: a processor, and as many GPUs as it asks for."""
-    asked = options.changes.gpus
-    if asked is not None:
-        return Share(gpus=asked.count or len(asked.devices))
+def _share_of_record(path: str) -> Share:
+    """What a re-run takes of a node: a processor, and as many GPUs as it had."""
     try:
-        request = store.read_record(record).gpus
+        kept = store.read_record(path)
     except RecordError:  # a pack, or one of garage's; or none at all, as the node will say
         return Share()
-    return Share(gpus=max(1, request.count, len(request.devices)) if request else 0)
+    if kept.gpus is None:
+        return Share()
+    seen = kept.gpus_seen.gpus if kept.gpus_seen else ()
+    return Share(gpus=max(1, kept.gpus.count, len(kept.gpus.devices), len(seen)))
+
+
+def _share_asked_for(options: CheckOptions, nodes: Sequence[Node]) -> Share | None:
+    """The same as the flags say; None where they say nothing.
+
+    Raises:
+        UsageError: it can't be said in a way that holds on every node.
+    """
+    asked = options.changes.gpus
+    if asked is None:
+        return None
+    gpus = -1 if asked.kind == "all" else asked.count if asked.kind == "count" else 0
+    return share_of(Ask(gpus=gpus, devices=asked.devices), nodes)

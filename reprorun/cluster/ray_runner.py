@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from reprorun.cluster.arriving import receive_record
 from reprorun.cluster.capacity import Share, at_once, fits, refuse_too_large, share_of
-from reprorun.cluster.dispatch import Dispatch, Lost, LostOnTheWay
+from reprorun.cluster.dispatch import Dispatch, Lost
 from reprorun.cluster.images import WantedImage, pushed
 from reprorun.cluster.messages import Came, error_of
 from reprorun.cluster.running import RunTask
+from reprorun.cluster.taking import LostOnTheWay
 from reprorun.cluster.trees import PIECE
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, EngineUnavailable, ReprorunError
@@ -33,6 +34,7 @@ class RayRunner:
         engine: of this machine; has the image.
         ask: what one run asks of a node.
         report: told what the cluster takes.
+        note: told, in a line, when it has no node left that could take a run.
         address: of the cluster; None: RAY_ADDRESS, or the one of this machine.
         jobs: the most runs that are handed out at a time.
         registry: HOST/NAME that the image is pushed to and pulled from; None: nodes get it from
@@ -46,6 +48,7 @@ class RayRunner:
         engine: Engine,
         ask: Ask,
         report: Reporter,
+        note: Callable[[str], None],
         *,
         address: str | None = None,
         jobs: int | None = None,
@@ -59,7 +62,9 @@ class RayRunner:
         self._registry = registry
         self._share = Share()
         self._references: list[Any] = []
-        self._dispatch = Dispatch("run", address, lambda number, node: None, jobs, verbose=verbose)
+        self._dispatch = Dispatch(
+            "run", address, lambda number, node: None, note, jobs, verbose=verbose
+        )
         self._jobs: dict[int, Job] = {}
 
     def open(self) -> None:
@@ -74,7 +79,7 @@ class RayRunner:
         dispatch = self._dispatch
         dispatch.open()
         try:
-            nodes = dispatch.nodes
+            nodes = dispatch.nodes.living
             self._share = share_of(self._ask, nodes)
             refuse_too_large(self._share, nodes)
             usable = [node for node in nodes if fits(self._share, node)]
@@ -154,12 +159,7 @@ def _wanted_image(launch: Prepared, engine: Engine, registry: str | None) -> Wan
         raise EngineError(
             f"the image {launch.run_tag} is gone from this machine's engine. Try again."
         )
-    wanted = WantedImage(
-        tag=launch.run_tag,
-        digest=launch.run_digest,
-        layers=image.layers,
-        machine=image.machine,
-    )
+    wanted = WantedImage.of(launch.run_tag, image)
     return pushed(wanted, engine, registry) if registry else wanted
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reprorun import store
-from reprorun.cluster.depot import fetch
+from reprorun.cluster.depot import fetch_image
 from reprorun.cluster.images import WantedImage, ensure_image
 from reprorun.cluster.inputs import verify_inputs
 from reprorun.cluster.messages import END, Came, encode, problem_of
@@ -76,8 +76,8 @@ def _run(
             launch = _launch(ray, references, place)
             engine = place.engine()
             verify_inputs(launch.sources.inputs, place.node)
-            ensure_image(task.image, engine, lambda: _fetched(ray, depot, task.image.tag))
-            spec = with_gpus(replace(task.spec, log_dir=log_dir), _given_gpus(ray), engine.info())
+            ensure_image(task.image, engine, lambda: fetch_image(ray, depot, task.image.tag))
+            spec = with_gpus(replace(task.spec, log_dir=log_dir), given_gpus(ray), engine.info())
             here = replace(launch.environment, engine=engine.info())
             place.leash.busy()
             attempt = run_prepared(replace(launch, environment=here), spec, engine, Silent())
@@ -112,16 +112,6 @@ def _launch(ray: Any, references: list[Any], place: Place) -> Prepared:
     return made
 
 
-def _fetched(ray: Any, depot: Any, tag: str) -> Iterator[bytes]:
-    try:
-        yield from fetch(ray, depot.image, tag)
-    except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        raise EngineError(
-            f"the image can't be fetched from the submitting machine: {cause}"
-        ) from error
-
-
 def with_gpus(spec: RunSpec, given: tuple[str, ...], engine: EngineInfo) -> RunSpec:
     """The run with the GPUs that Ray gives it, and no others that its node may have.
 
@@ -135,7 +125,8 @@ def with_gpus(spec: RunSpec, given: tuple[str, ...], engine: EngineInfo) -> RunS
     return replace(spec, gpu_devices=given)
 
 
-def _given_gpus(ray: Any) -> tuple[str, ...]:
+def given_gpus(ray: Any) -> tuple[str, ...]:
+    """The GPUs of this node that Ray gives to the task, by their ids."""
     given = ray.get_runtime_context().get_accelerator_ids()
     return tuple(str(each) for each in given.get("GPU", ()))
 

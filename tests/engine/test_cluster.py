@@ -1,4 +1,4 @@
-"""Runs and checks on a Ray cluster of several nodes on this machine, with the real engine below.
+"""Runs on a Ray cluster of several nodes on this machine, with the real engine below.
 
 Nodes, workers and the submitting process are killed without warning. Then: every run has come back
 once, whole; and nothing of ours goes on anywhere.
@@ -11,46 +11,36 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import docker
 import pytest
-from msgspec.structs import replace
 
 from reprorun import store
-from reprorun.cluster.connection import import_ray
-from reprorun.cluster.leash import LABEL
-from reprorun.cluster.ray_check import check_on_ray
-from reprorun.cluster.ray_runner import RayRunner
-from reprorun.engine import connect
 from reprorun.errors import EngineError, EngineUnavailable, UsageError
-from reprorun.model import Changes, RunSpec
 from reprorun.sweeps.values import Ask
-from reprorun.workflow.check import CheckOptions
-from reprorun.workflow.prepared import Prepared, prepared
-from reprorun.workflow.report import Silent
-from reprorun.workflow.runner import Ended, Job
 
-from ..kit import BASE
-from .bench import Bench, client
+from .bench import Bench
 from .conftest import Session
 from .daemon import own_daemon
+from .ray_lab import (
+    Drive,
+    Lab,
+    a_lab,
+    begun,
+    beside,
+    containers,
+    leashes,
+    ray,
+    reach,
+    scratch,
+    until,
+)
 from .registry import registry
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what Ray's own modules do is not ours to mend
-    ray = import_ray(verbose=False)
-    from ray.cluster_utils import Cluster
-
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
-
-PATIENCE = 60.0  # seconds that anything may take
 
 SCRIPT = """
 import os, sys, time
@@ -80,62 +70,10 @@ time.sleep(60)
 """
 
 
-class Lab:
-    """A cluster: a head that runs nothing, and nodes of two processors."""
-
-    def __init__(self) -> None:
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-
-    def add(self, cpus: int = 2, **variables: str) -> Any:
-        return self.cluster.add_node(num_cpus=cpus, env_vars=variables or None)
-
-    @contextmanager
-    def node(self, cpus: int, **variables: str) -> Iterator[Any]:
-        """A node while the block lasts."""
-        made = self.add(cpus, **variables)
-        try:
-            yield made
-        finally:
-            if made in self.cluster.worker_nodes:
-                self.cluster.remove_node(made)
-
-    def kill(self, node: Any) -> None:
-        """As a machine that loses power: its daemon and its workers, at once."""
-        daemon = raylet(node)
-        for pid in (daemon, *children(daemon)):
-            with suppress(ProcessLookupError):  # it was about to end
-                os.kill(pid, signal.SIGKILL)
-
-    def tasks(self) -> list[int]:
-        """The workers that are at a task of ours."""
-        nodes = self.cluster.list_all_nodes()
-        found = {pid for node in nodes for pid in children(raylet(node))}
-        return sorted(found.intersection(processes("ray::reprorun")))
-
-
 @pytest.fixture(scope="module")
 def lab(session: Session) -> Iterator[Lab]:
-    """The cluster. Its processes, and those that clean up behind them, are gone at the end."""
-    before, others = dict(os.environ), set(ray_processes())
-    os.environ.update(session.env)
-    made = Lab()
-    try:
-        made.add()
-        made.add()
+    with a_lab(session, 2, 2) as made:
         yield made
-    finally:
-        ray.shutdown()
-        ours = set(ray_processes()) - others
-        made.cluster.shutdown()
-        until(lambda: not ours.intersection(ray_processes()), "no process of Ray")
-        until(lambda: not leashes(), "no leash")
-        left = containers()
-        with reach(None) as engine:
-            for each in left:
-                engine.api.remove_container(each["Id"], force=True)
-        os.environ.clear()
-        os.environ.update(before)
-    assert not left
 
 
 @pytest.fixture
@@ -143,155 +81,6 @@ def project(bench: Bench, lab: Lab) -> Bench:
     bench.write({"train.py": SCRIPT, "stubborn.py": STUBBORN})
     bench.commit()
     return bench
-
-
-USUAL = Ask()
-
-
-class Drive:
-    """Drives runs as a sweep does, and remembers what it was told."""
-
-    def __init__(
-        self, project: Bench, lab: Lab, ask: Ask = USUAL, script: str = "train.py", **options: Any
-    ) -> None:
-        self.project = project
-        self.spec = RunSpec(script=script, cwd=str(project.root), base_image=BASE)
-        self._ask = ask
-        self._options = {"address": lab.cluster.address, **options}
-        self.moved: list[int] = []
-
-    @contextmanager
-    def runner(self, inputs: tuple[str, ...] = ()) -> Iterator[RayRunner]:
-        engine = connect()
-        spec = replace(self.spec, inputs=inputs)
-        try:
-            with prepared(spec, engine, Silent()) as launch:
-                self.launch: Prepared = launch
-                with RayRunner(launch, engine, self._ask, Silent(), **self._options) as runner:
-                    yield runner
-        finally:
-            engine.close()
-
-    def job(self, number: int, word: str = "good", **env: str) -> Job:
-        log_dir = str(self.project.records / f"ray-{number}")
-        return Job(number=number, spec=replace(self.spec, args=(word,), env=env, log_dir=log_dir))
-
-    def all(self, runner: RayRunner, *jobs: Job) -> dict[int, Ended]:
-        """Run them all; each comes back once, and moved ones are begun again."""
-        todo, ended, under_way = list(jobs), dict[int, Ended](), 0
-        while under_way or (todo and not runner.interrupted):
-            while todo and runner.room:
-                runner.begin(todo.pop(0))
-                under_way += 1
-            end = runner.wait()
-            under_way -= 1
-            if end.moved:
-                self.moved.append(end.job.number)
-                todo.append(end.job)
-            else:
-                assert end.job.number not in ended
-                ended[end.job.number] = end
-        return ended
-
-
-def containers(address: str | None = None) -> list[dict[str, Any]]:
-    """Those that workers of this session have made, as the engine lists them."""
-    place = os.environ["XDG_CACHE_HOME"]
-    with reach(address) as engine:
-        found = engine.api.containers(all=True, filters={"label": LABEL})
-    return [each for each in found if any(place in mount["Source"] for mount in each["Mounts"])]
-
-
-@contextmanager
-def reach(address: str | None) -> Iterator[docker.DockerClient]:
-    """An engine, the tests' own or another, asked without reprorun."""
-    if address is None:
-        with client() as engine:
-            yield engine
-        return
-    engine = docker.DockerClient(address)
-    try:
-        yield engine
-    finally:
-        engine.close()
-
-
-def processes(*words: str) -> list[int]:
-    """Those whose command line has one of the words."""
-    wanted = [word.encode() for word in words]
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # it has ended
-            line = path.read_bytes()
-            if any(word in line for word in wanted):
-                found.append(int(path.parent.name))
-    return found
-
-
-def raylet(node: Any) -> int:
-    """The process of a node."""
-    (daemon,) = node.all_processes["raylet"]
-    return int(daemon.process.pid)
-
-
-def ray_processes() -> list[int]:
-    return processes("ray::", "raylet/raylet", "gcs_server")
-
-
-def leashes() -> list[int]:
-    """The processes that clean up behind workers, of this session."""
-    ours = processes(f"{os.environ['XDG_CACHE_HOME']}/reprorun/scratch/")
-    return sorted(set(ours).intersection(processes("reprorun.cluster.leash")))
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parent = path.read_text().rpartition(")")[2].split()[1]
-            if int(parent) == pid:
-                found.append(int(path.parent.name))
-    return found
-
-
-def until(holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    end = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < end, f"waited {patience:g} s in vain for: {what}"
-        time.sleep(0.1)
-
-
-def begun(number: int) -> Callable[[], bool]:
-    """That so many experiments say that they have begun, and are at it."""
-
-    def look() -> bool:
-        found = 0
-        with reach(None) as engine:
-            for each in containers():
-                with suppress(docker.errors.NotFound):  # it has ended meanwhile
-                    at_work = each["State"] == "running"
-                    found += at_work and b"begins" in engine.api.logs(each["Id"])
-        return found >= number
-
-    return look
-
-
-def scratch() -> list[str]:
-    place = Path(os.environ["XDG_CACHE_HOME"]) / "reprorun" / "scratch"
-    return sorted(os.listdir(place))
-
-
-def beside(*tasks: Callable[[], object]) -> threading.Thread:
-    """Do things one after the other in a thread; a daemon, so that a failing test ends."""
-
-    def do() -> None:
-        for task in tasks:
-            task()
-
-    thread = threading.Thread(target=do, daemon=True)
-    thread.start()
-    return thread
 
 
 # ---------------------------------------------------------------- runs
@@ -544,43 +333,6 @@ def test_an_input_that_is_another_on_the_node(project: Bench, lab: Lab, tmp_path
     assert isinstance(bad[1].error, UsageError)
     assert f"the input {data} is another there" in str(bad[1].error)
     assert bad[1].log_dir is None
-
-
-# ---------------------------------------------------------------- check
-
-
-def test_records_are_checked(project: Bench, lab: Lab, tmp_path: Path) -> None:
-    made: Mapping[int, str] = {0: "good", 1: "chance", 2: "good"}
-    drive = Drive(project, lab)
-    with drive.runner() as runner:
-        drive.all(runner, *[drive.job(number, word) for number, word in made.items()])
-    cwd = tmp_path / "elsewhere"
-    cwd.mkdir()
-    records = [os.path.relpath(project.records / f"ray-{number}", cwd) for number in made]
-    options = CheckOptions(changes=Changes(usual_base=BASE), blame=False)
-    address = lab.cluster.address
-    results = {
-        each.record: each
-        for each in check_on_ray(
-            [*records, "../nowhere"], options, str(cwd), lambda _: Silent(), address=address
-        )
-    }
-    assert sorted(results) == sorted([*records, "../nowhere"])
-    assert [results[record].verdict for record in records] == [
-        "identical",
-        "different",
-        "identical",
-    ]
-    (repeat,) = results[records[1]].repeats
-    assert repeat.log_dir == str(cwd / "data/local/check/ray-1")
-    assert (Path(repeat.log_dir) / "outputs/chance.txt").is_file()
-    assert store.read_record(repeat.log_dir).rerun_of == store.read_record(
-        str(project.records / "ray-1")
-    ).id  # fmt: skip
-    assert os.listdir(cwd / "data/local/check") == ["ray-1"]
-    assert results["../nowhere"].verdict == "error"
-    assert "nowhere" in (results["../nowhere"].error or "")
-    assert not containers()
 
 
 # ---------------------------------------------------------------- from the command line

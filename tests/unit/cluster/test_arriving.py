@@ -10,7 +10,7 @@ import pytest
 
 from reprorun import store
 from reprorun.cluster.arriving import receive_directories, receive_record, unfinished
-from reprorun.cluster.dispatch import LostOnTheWay
+from reprorun.cluster.taking import LostOnTheWay
 from reprorun.cluster.trees import pack_tree
 from reprorun.errors import EngineError, RecordError
 from reprorun.known import noted_place

@@ -27,8 +27,17 @@ from reprorun.engine.fake import FakeEngine
 from reprorun.engine.images import write_loadable
 from reprorun.errors import EngineError, ImageMissing, UsageError
 from reprorun.gpus import choose_gpus
-from reprorun.model import DIGEST_LABEL, EngineInfo, GpuRequest, Gpus, InputFile, RunSpec
+from reprorun.model import (
+    DIGEST_LABEL,
+    EngineInfo,
+    GpuRequest,
+    Gpus,
+    Image,
+    InputFile,
+    RunSpec,
+)
 from reprorun.probe.inputs import describe_input
+from reprorun.workflow.base import image_digest
 from reprorun.workflow.check import PLACE, RecordCheck, Repeat
 
 # ---------------------------------------------------------------- the image
@@ -50,10 +59,16 @@ class Layer:
 
 
 LAYER = Layer()
-WANTED = WantedImage(tag="run:1", digest="sha256:d", layers=(LAYER.diff_id,), machine="x86_64")
+LABEL = "sha256:d"
+WANTED = WantedImage(
+    tag="run:1",
+    digest=LABEL,
+    content=image_digest(Image(id="", layers=(LAYER.diff_id,))),
+    machine="x86_64",
+)
 
 
-def saved(label: str = WANTED.digest) -> list[bytes]:
+def saved(label: str = LABEL) -> list[bytes]:
     """The image as the submitting machine gives it."""
     settings = {
         "architecture": "amd64",
@@ -144,9 +159,31 @@ def test_an_engine_that_makes_another_is_an_error() -> None:
 
 
 def test_a_node_with_another_processor() -> None:
-    wanted = WantedImage(tag="run:1", digest="d", layers=(), machine="arm64")
+    wanted = replace(WANTED, machine="arm64")
     with pytest.raises(EngineError, match="x86_64, the image is for arm64"):
         ensure_image(wanted, FakeEngine(), lambda: iter(()))
+
+
+def test_a_processor_that_engines_may_emulate() -> None:
+    engine = FakeEngine()
+    ensure_image(replace(WANTED, machine=""), engine, lambda: iter(saved()))
+    assert WANTED.is_on(engine)
+
+
+def test_what_another_engine_has_under_a_name_of_the_users_stays() -> None:
+    engine = FakeEngine()
+    engine.load_image(iter(saved("sha256:theirs")[:-1]), WANTED.tag)
+    with pytest.raises(EngineError, match="another run:1 than the submitting machine"):
+        ensure_image(replace(WANTED, named=True), engine, lambda: iter(saved()))
+    assert engine.images[WANTED.tag].labels == {DIGEST_LABEL: "sha256:theirs"}
+
+
+def test_an_image_of_the_same_layers_with_other_variables_is_another() -> None:
+    engine = FakeEngine()
+    ensure_image(WANTED, engine, lambda: iter(saved()))
+    image = engine.images[WANTED.tag]
+    assert WantedImage.of(WANTED.tag, image) == replace(WANTED, machine="amd64")
+    assert not WANTED.is_same(replace(image, env=("A=1",)))
 
 
 REPOSITORY = "registry.example.invalid:5000/lab/runs"
