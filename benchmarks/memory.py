@@ -71,9 +71,9 @@ def make_project(place: str, wheels: int, size: int) -> str:
 
 
 def make_wheel(place: str, name: str, size: int) -> str:
-    """A wheel that holds one file of random bytes."""
+    """A wheel that holds one file of random bytes, in the form that wheels have: deflated."""
     path = os.path.join(place, f"{name}-1-py3-none-any.whl")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as wheel:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=0) as wheel:
         with wheel.open(f"{name}/data.bin", "w", force_zip64=True) as file:
             for _ in range(size // _PIECE):
                 file.write(os.urandom(_PIECE))

@@ -28,7 +28,7 @@ DOCS = os.path.join(os.path.dirname(HERE), "docs")
 PAGE, PLOT = os.path.join(DOCS, "performance.md"), os.path.join(DOCS, "performance.svg")
 NAMES = (
     "startup", "peers", "archive", "environment", "sweep", "check", "compare", "pack", "memory",
-    "ls", "growth",
+    "ls", "growth", "remote",
 )  # fmt: skip
 
 

@@ -148,9 +148,20 @@ def _host(original: Record, now: Record) -> Iterator[Pair]:
         return
     yield "host: name", before.node, after.node
     yield "host: system", before.system, after.system
-    yield "host: processor", before.cpu_model, after.cpu_model
+    if _knows_processor(original) and _knows_processor(now):
+        yield "host: processor", before.cpu_model, after.cpu_model
+        yield "host: instructions", " ".join(before.cpu_features), " ".join(after.cpu_features)
     yield "host: processors", str(before.cpu_count), str(after.cpu_count)
-    yield "host: instructions", " ".join(before.cpu_features), " ".join(after.cpu_features)
     yield "host: memory", str(before.memory), str(after.memory)
-    yield "host: gpus", ", ".join(before.gpus) or NOTHING, ", ".join(after.gpus) or NOTHING
-    yield "host: gpu driver", before.gpu_driver or NOTHING, after.gpu_driver or NOTHING
+    if not (_is_remote(original) or _is_remote(now)):  # of those there, containers see some
+        yield "host: gpus", ", ".join(before.gpus) or NOTHING, ", ".join(after.gpus) or NOTHING
+        yield "host: gpu driver", before.gpu_driver or NOTHING, after.gpu_driver or NOTHING
+
+
+def _is_remote(record: Record) -> bool:
+    return record.engine is not None and record.engine.remote
+
+
+def _knows_processor(record: Record) -> bool:
+    """Another machine's is measured in a container, and there may have been none."""
+    return not _is_remote(record) or bool(record.host.cpu_model or record.host.cpu_features)

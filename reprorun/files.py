@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from reprorun.errors import UsageError
 from reprorun.experiment.atomic import is_unfinished, replacing, unfinished_beside
@@ -19,6 +20,7 @@ __all__ = [
     "is_held",
     "is_unfinished",
     "layer_file",
+    "read_bounded",
     "replacing",
     "scratch_directory",
     "sha256_of",
@@ -27,7 +29,10 @@ __all__ = [
 ]
 
 READ_SIZE = 1 << 20  # bytes
+LONGEST = 256 << 20  # bytes; a record of a million outputs has fewer
 SCRATCH_PREFIX = "reprorun-scratch-"
+_LONGEST = 60  # bytes of a path below which sockets can have their addresses
+_SHORT = "/tmp"  # noqa: S108  is short enough; what is made there has a name of its own
 
 
 def write(path: str, data: bytes, *, private: bool = False) -> None:
@@ -36,6 +41,18 @@ def write(path: str, data: bytes, *, private: bool = False) -> None:
         if private:
             os.fchmod(file.fileno(), 0o600)
         file.write(data)
+
+
+def read_bounded(file: IO[bytes]) -> bytes:
+    """All of a file that is read whole, such as a record. What is larger was not written by us.
+
+    Raises:
+        ValueError: it is larger than any such file.
+    """
+    data = file.read(LONGEST + 1) if os.fstat(file.fileno()).st_size <= LONGEST else None
+    if data is None or len(data) > LONGEST:
+        raise ValueError(f"it is larger than {LONGEST >> 20} MiB")
+    return data
 
 
 def sha256_of(path: str) -> str:
@@ -67,16 +84,17 @@ def cache_directory(*names: str) -> str:
 
 
 @contextmanager
-def scratch_directory(*, passing: bool = False) -> Iterator[str]:
+def scratch_directory(*, passing: bool = False, socket: bool = False) -> Iterator[str]:
     """A directory for the time being; held, so that it is not taken for what a killed one left.
 
     Args:
         passing: among the system's temporary files, where no project of the user's lies above it;
             else below the cache, to which files can be moved from there.
+        socket: the same, with a path in which sockets can have their addresses.
     """
     import tempfile
 
-    where = None if passing else cache_directory("scratch")
+    where = _socket_place() if socket else None if passing else cache_directory("scratch")
     with _scratching(fcntl.LOCK_SH):
         made = tempfile.TemporaryDirectory(
             prefix=SCRATCH_PREFIX, dir=where, ignore_cleanup_errors=True
@@ -90,11 +108,18 @@ def scratch_directory(*, passing: bool = False) -> Iterator[str]:
             os.close(descriptor)
 
 
+def _socket_place() -> str:
+    import tempfile
+
+    found = tempfile.gettempdir()
+    return found if len(os.fsencode(found)) <= _LONGEST and ":" not in found else _SHORT
+
+
 def abandoned_scratch() -> list[str]:
     """The scratch directories of ours that killed processes have left."""
     import tempfile
 
-    places = [cache_directory("scratch"), tempfile.gettempdir()]
+    places = dict.fromkeys([cache_directory("scratch"), tempfile.gettempdir(), _socket_place()])
     with _scratching(fcntl.LOCK_EX):
         entries = [entry for place in places for entry in os.scandir(place)]
         return [entry.path for entry in entries if _is_abandoned(entry)]

@@ -2,7 +2,7 @@
 
 The host's counterpart of the command line for Python. It is also carried into the container, where
 a launcher that calls `run_experiment` starts a plain subprocess, being isolated already; so it runs
-on Python 3.8 and imports the rest of the host side only when it needs it.
+on Python 3.8, and what the host does with its tasks is in `launch_on_host`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import base64
 import itertools
 import os
 import subprocess
-import sys
 import time
-from typing import Any, Callable, Dict, NamedTuple, cast
+from typing import Any, Callable, Dict, NamedTuple
 
 from reprorun.experiment.command import bare_command, to_local_command, user_variables
 from reprorun.experiment.guest import current_guest
@@ -37,6 +36,7 @@ class Task(NamedTuple):
     env: dict[str, str]
     payloads: dict[str, bytes]  # files for the log directory
     force_cpu: bool
+    python_command: str
 
 
 def run_experiment(
@@ -59,7 +59,7 @@ def run_experiment(
     """Pickle a function and run it in a container, or several one after the other or some at once.
 
     The function is called as `method_call(snapshot_config, variant, resume_from_dir,
-    resume_from_epoch)`. The base image and limits are those of `REPRORUN_*` and of
+    resume_from_epoch)`. The engine, base image and limits are those of `REPRORUN_*` and of
     `[tool.reprorun]` in pyproject.toml.
 
     Args:
@@ -79,7 +79,7 @@ def run_experiment(
         parallel: How many of `batch_tasks` are run at once, on one image; then one that fails does
             not stop the others, and what they print is in their records only.
         **kwargs: Options of the script, such as `seed=1` or `snapshot_mode="all"`, and
-            `engine="local"` (or `REPRORUN_ENGINE=local`) to run it as a plain subprocess.
+            `engine="local"` to run it as a plain subprocess, with the packages of the lock.
 
     Raises:
         ValueError: Neither function nor tasks are given, or one of them can't be called.
@@ -104,6 +104,10 @@ def run_experiment(
         raise ValueError("several tasks can't share one exp_name or log_dir; give each its own")
     options = [{**common, **task} for task in given]
     tasks = [_task(o, exp_prefix, python_command, script, force_cpu) for o in options]
+    if not dry and current_guest() is None:
+        from reprorun import launch_on_host
+
+        engine = engine or launch_on_host.usual_engine()
     if parallel > 1 and len(tasks) > 1 and engine != "local" and not current_guest():
         _launch_side_by_side(tasks, parallel, engine, dry)
         return
@@ -157,7 +161,7 @@ def _task(
     params["variant_data"] = _payload("variant_data", variant, payloads, cloudpickle)
     shown = to_local_command(params, python_command=python_command, script=script)
     command = bare_command(params, python_command, script)
-    return Task(shown, command, params["log_dir"], env, payloads, force_cpu)
+    return Task(shown, command, params["log_dir"], env, payloads, force_cpu, python_command)
 
 
 def _texts(env: dict[str, str] | None) -> dict[str, str]:
@@ -179,10 +183,10 @@ def _payload(name: str, value: Any, payloads: dict[str, bytes], cloudpickle: Any
 def _launch(task: Task, engine: str) -> None:
     if current_guest() is not None:
         code = _run_inside(task)
-    elif engine == "local":
-        code = _run_locally(task)
     else:
-        code = _run_in_container(task, engine)
+        from reprorun.launch_on_host import run_task
+
+        code = run_task(task, engine)
     if code != 0:
         raise subprocess.CalledProcessError(code, task.command)
 
@@ -207,99 +211,10 @@ def _environment(task: Task, guest: Any, log_dir: str) -> dict[str, str]:
     return {**os.environ, **hidden, **task.env, "REPRORUN_GUEST": told}
 
 
-# ---------------------------------------------------------------- on the host only
-
-
-def _launcher() -> str:
-    import __main__
-    from reprorun.errors import UsageError
-
-    path: str | None = getattr(__main__, "__file__", None)
-    if not path:
-        raise UsageError(
-            "run_experiment archives the script that calls it, and there is none (an interactive "
-            "Python or a notebook). Put the call in a script."
-        )
-    return os.path.abspath(path)
-
-
-def _connect(engine: str) -> Callable[[], Any]:
-    """What reaches the engine; of an empty name, whatever answers where docker's client looks."""
-    from functools import partial
-
-    from reprorun.engine import connect
-
-    return partial(connect, cast(Any, engine)) if engine else connect
-
-
-def _run_in_container(task: Task, engine: str) -> int:
-    from reprorun.cli.report import make_reporter
-    from reprorun.workflow.exec import execute
-    from reprorun.workflow.recover import recover_by_the_way
-
-    report = make_reporter(quiet=False, verbose=False, json=False)
-    connect = _connect(engine)
-    try:
-        recover_by_the_way(connect, report)
-        finished = execute(_spec(task), connect, report)
-        report.step(finished.record.status, finished.record.reason or "")
-        report.step("record", finished.log_dir)
-    finally:
-        report.close()
-    return finished.exit_code
-
-
 def _launch_side_by_side(tasks: list[Task], parallel: int, engine: str, dry: bool) -> None:
     for task in tasks:
         print(task.shown, flush=True)
-    if dry:
-        return
-    from reprorun.cli.shown import Shown
-    from reprorun.workflow.batch import run_batch
-    from reprorun.workflow.recover import recover_by_the_way
+    if not dry:
+        from reprorun.launch_on_host import run_side_by_side
 
-    shown = Shown(quiet=False, verbose=False)
-    connect = _connect(engine)
-    try:
-        recover_by_the_way(connect, shown.report)
-        specs = [_spec(task) for task in tasks]
-        ended = run_batch(specs, parallel, connect, shown.begin, shown.of, shown.report)
-    finally:
-        shown.close()
-    failed = [each for each in ended if each.exit_code]
-    if failed:
-        first = failed[0]
-        if first.error:
-            raise first.error
-        raise subprocess.CalledProcessError(first.exit_code, tasks[first.job.number].command)
-
-
-def _run_locally(task: Task) -> int:
-    from reprorun.workflow.local import execute_locally
-
-    hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if task.force_cpu else {}
-    return execute_locally(_spec(task), task.command, hidden)
-
-
-def _spec(task: Task) -> Any:
-    import cloudpickle
-
-    from reprorun import settings
-    from reprorun.model import Gpus, RunSpec
-
-    launcher = _launcher()
-    found = settings.resolve({}, os.path.dirname(launcher))
-    if task.force_cpu:
-        found["gpus"] = Gpus(kind="none")
-    return RunSpec(
-        script=launcher,
-        args=tuple(sys.argv[1:]),
-        cwd=os.getcwd(),
-        command=("sh", "-c", task.command),
-        extra_requirements=(f"cloudpickle=={cloudpickle.__version__}",),
-        same_python=True,
-        log_dir=task.log_dir,
-        payloads=task.payloads,
-        env=task.env,
-        **found,
-    )
+        run_side_by_side(tasks, parallel, engine)

@@ -14,6 +14,7 @@ from reprorun.experiment.guest import current_guest
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from reprorun.sweeps.values import Axis, PointsSpec
+    from reprorun.workflow.gather import Connect
     from reprorun.workflow.sweep import SweepRequest, Swept
 
 Script = Union[str, "os.PathLike[str]"]
@@ -73,6 +74,7 @@ def sweep(
     name: str | None = None,
     log_dir: str | None = None,
     resume: str | None = None,
+    engine: str | None = None,
     quiet: bool = False,
     **flags: str,
 ) -> SweepResult:
@@ -97,6 +99,7 @@ def sweep(
         name: Of the sweep; the script's by default.
         log_dir: Where to keep it; `data/local/sweep/NAME` by default.
         resume: Directory of a sweep to go on with: what is finished there is not run again.
+        engine: `docker` or `podman`; by default what `REPRORUN_ENGINE` or the project names.
         quiet: Print only what goes wrong.
         **flags: Settings as the command's flags have them, as text: `cpus="2"`, `gpus="1"`.
 
@@ -111,6 +114,7 @@ def sweep(
     """
     if current_guest() is not None:
         raise RuntimeError("sweep starts containers, and this is one: call it outside")
+    from reprorun.cli.engines import chosen_engine
     from reprorun.cli.secrets import refuse_secret_args, refuse_secret_params
     from reprorun.errors import UsageError
     from reprorun.json_text import refuse_nan
@@ -120,6 +124,8 @@ def sweep(
 
     if resume is not None and (name or log_dir):
         raise UsageError("resume names the sweep's directory: leave name and log_dir.")
+    place = os.path.dirname(os.path.realpath(script))
+    connect = chosen_engine(engine, place)
     common = dict(params or {})
     refuse_nan(common, "params")
     for given in (common, grid or {}, zipped or {}, *points):
@@ -135,23 +141,23 @@ def sweep(
             params=common,
             env=dict(env or {}),
             inputs=tuple(inputs),
-            **_settings(os.fspath(script), flags),
+            **_settings(place, flags),
         ),
         points=_points(grid, zipped, points, sample, sample_seed, common),
         runs_per_gpu=runs_per_gpu,
         policy=Policy(retries=retries, retry_failed=retry_failed, max_failures=max_failures),
     )
-    return _result(_run(request, resume, parallel, quiet))
+    return _result(_run(request, connect, resume, parallel, quiet))
 
 
-def _settings(script: str, flags: Mapping[str, str]) -> dict[str, Any]:
+def _settings(place: str, flags: Mapping[str, str]) -> dict[str, Any]:
     from reprorun import settings
 
     given = {name.replace("_", "-"): text for name, text in flags.items()}
     unknown = sorted(set(given) - set(settings.NAMES))
     if unknown:
         raise TypeError(f"sweep() takes no {unknown[0].replace('-', '_')!r}")
-    return settings.resolve(given, os.path.dirname(os.path.realpath(script)))
+    return settings.resolve(given, place)
 
 
 def _points(
@@ -189,9 +195,14 @@ def _axis(name: str, values: Sequence[Any]) -> Axis:
     return found
 
 
-def _run(request: SweepRequest, resume: str | None, parallel: int | None, quiet: bool) -> Swept:
+def _run(
+    request: SweepRequest,
+    connect: Connect,
+    resume: str | None,
+    parallel: int | None,
+    quiet: bool,
+) -> Swept:
     from reprorun.cli.shown import Shown
-    from reprorun.engine import connect
     from reprorun.workflow.here import here
     from reprorun.workflow.recover import recover_by_the_way
     from reprorun.workflow.sweep import resume_sweep, run_sweep

@@ -18,6 +18,7 @@ import pytest
 
 if TYPE_CHECKING:
     from reprorun.workflow.check import CheckOptions, RecordCheck
+    from reprorun.workflow.gather import Connect
     from reprorun.workflow.twice import Twice
 
 MARK = "reproducible"
@@ -41,6 +42,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="",
         metavar="FLAGS",
         help="Flags of `reprorun check` for them, in one string.",
+    )
+    group.addoption(
+        "--reprorun-engine",
+        metavar="NAME",
+        help="docker or podman. Default: what REPRORUN_ENGINE or [tool.reprorun] names.",
     )
 
 
@@ -88,12 +94,15 @@ class Records(pytest.Collector):
     Args:
         records: paths.
         options: how they are checked.
+        connect: reaches the engine.
     """
 
-    def __init__(self, *, records: tuple[str, ...], options: CheckOptions, **node: Any) -> None:
+    def __init__(
+        self, *, records: tuple[str, ...], options: CheckOptions, connect: Connect, **node: Any
+    ) -> None:
         super().__init__(**node)
         self._records = records
-        self._options = options
+        self._checked = {"options": options, "connect": connect}
 
     def collect(self) -> Iterator[pytest.Item]:
         """An item each, named by its path."""
@@ -103,7 +112,7 @@ class Records(pytest.Collector):
         for path in self._records:
             inside = os.path.relpath(path, here)
             name = printable(path if inside.startswith("..") else inside)
-            yield RecordItem.from_parent(self, name=name, record=path, options=self._options)
+            yield RecordItem.from_parent(self, name=name, record=path, **self._checked)
 
 
 class RecordItem(_Item):
@@ -112,23 +121,26 @@ class RecordItem(_Item):
     Args:
         record: path of it.
         options: how it is checked.
+        connect: reaches the engine.
     """
 
-    def __init__(self, *, record: str, options: CheckOptions, **node: Any) -> None:
+    def __init__(
+        self, *, record: str, options: CheckOptions, connect: Connect, **node: Any
+    ) -> None:
         super().__init__(**node)
         self._record = record
         self._options = options
+        self._connect = connect
         self.add_marker(RECORD_MARK)
 
     def runtest(self) -> None:
         """Check it."""
-        from reprorun.engine import connect
         from reprorun.report.words import is_same
         from reprorun.workflow.check import check
         from reprorun.workflow.report import Silent
 
         place = str(self.config.invocation_params.dir)
-        found = check([self._record], self._options, 1, place, connect, lambda _: Silent())
+        found = check([self._record], self._options, 1, place, self._connect, lambda _: Silent())
         (result,) = found
         self.user_properties.append(("verdict", result.verdict))
         if not is_same(result):
@@ -149,38 +161,48 @@ def _told(result: RecordCheck) -> str:
 
 def _records(session: pytest.Session, config: pytest.Config) -> list[pytest.Item]:
     """The records as items. Reported as collected, so that pytest counts them."""
+    from reprorun.cli.check import options_of
     from reprorun.errors import ReprorunError
     from reprorun.workflow.check import find_checkable
 
     here = str(config.invocation_params.dir)
     try:
-        options = _check_options(config.option.reprorun_args)
+        flags = _check_flags(config.option.reprorun_args)
+        connect = _chosen_engine(config, here, flags["engine"])
+        options = options_of(flags)
         found = find_checkable([os.path.join(here, path) for path in config.option.reprorun])
     except ReprorunError as error:
         raise pytest.UsageError(f"--reprorun: {error}") from error
     collector = Records.from_parent(
-        session, name="check", nodeid="check", records=found, options=options
+        session, name="check", nodeid="check", records=found, options=options, connect=connect
     )
     report = collector.ihook.pytest_make_collect_report(collector=collector)
     collector.ihook.pytest_collectreport(report=report)
     return list(report.result)
 
 
-def _check_options(flags: str) -> CheckOptions:
+def _check_flags(flags: str) -> dict[str, Any]:
     import click
 
-    from reprorun.cli.check import check_command, options_of
+    from reprorun.cli.check import check_command
 
     try:
         words = [*shlex.split(flags), "RECORD"]
         with check_command.make_context("reprorun check", words) as context:
-            return options_of(context.params)
+            return context.params
     except ValueError as error:
         raise pytest.UsageError(f"--reprorun-args: {error}") from error
     except click.ClickException as error:
         raise pytest.UsageError(f"--reprorun-args: {error.format_message()}") from error
     except click.exceptions.Exit as end:
         raise pytest.UsageError("--reprorun-args: `reprorun check --help` lists them.") from end
+
+
+def _chosen_engine(config: pytest.Config, directory: str, flag: str | None = None) -> Connect:
+    """What reaches the engine that a flag, the option, REPRORUN_ENGINE or the project names."""
+    from reprorun.cli.engines import chosen_engine
+
+    return chosen_engine(flag or config.option.reprorun_engine, directory)
 
 
 # ---------------------------------------------------------------- tests
@@ -203,7 +225,6 @@ class TwiceItem(_Item):
 
     def runtest(self) -> None:
         """Run it twice and compare."""
-        from reprorun.engine import connect
         from reprorun.workflow.report import Silent
         from reprorun.workflow.twice import run_twice, spec_of_test
 
@@ -211,6 +232,7 @@ class TwiceItem(_Item):
         name = re.sub(r"[^A-Za-z0-9_.=-]+", "_", self.nodeid).strip("._")[-100:]
         place = os.path.join(here, "data", "local", "check", name)
         spec = spec_of_test(str(self.path), self.nodeid.partition("::")[2], here)
+        connect = _chosen_engine(self.config, os.path.dirname(str(self.path)))
         found = run_twice(spec, place, _settings(self), connect, Silent())
         if found.failed is not None:
             raise NotTheSame("\n".join(_failure(found)))

@@ -65,6 +65,16 @@ def whole_dockerfile(plan: Plan) -> str:
     return f"{environment}\n{run}"
 
 
+def dockerfile_recipe() -> bytes:
+    """What decides how they are rendered: the templates, and this file."""
+    paths = [os.path.join(_directory(), name) for name in (ENVIRONMENT_TEMPLATE, RUN_TEMPLATE)]
+    found = []
+    for path in (*paths, __file__):
+        with open(path, "rb") as file:
+            found.append(file.read())
+    return b"\0".join(found)
+
+
 def _environment(plan: EnvironmentPlan, *, base: str, stage: str | None) -> str:
     return _render(
         ENVIRONMENT_TEMPLATE,

@@ -93,7 +93,7 @@ def _call(name: str, arguments: Sequence[str]) -> int:
 
     import click
 
-    from reprorun.errors import ReprorunError
+    from reprorun.errors import EngineError, ReprorunError
 
     command: click.Command = getattr(import_module(COMMANDS[name][0]), f"{name}_command")
     verbose = False
@@ -114,7 +114,8 @@ def _call(name: str, arguments: Sequence[str]) -> int:
         from reprorun.cli.text import say_error
 
         say_error(error, verbose=verbose)
-        return error.exit_code if isinstance(error, ReprorunError) else ReprorunError.exit_code
+        # of the machine: not 1, which is an experiment's own code, or says that something differs
+        return error.exit_code if isinstance(error, ReprorunError) else EngineError.exit_code
     except (KeyboardInterrupt, click.Abort):
         print("reprorun: interrupted", file=sys.stderr)
         return INTERRUPTED

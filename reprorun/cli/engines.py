@@ -39,7 +39,7 @@ def chosen_engine(flag: str | None, directory: str | None = None) -> Callable[[]
     if kind == "local":
         raise UsageError(
             f"{where}: local runs no containers, and this needs one. Name docker or podman with "
-            "--engine; only `reprorun exec` runs without."
+            "--engine; only `reprorun exec` and `run_experiment` run without."
         )
     return engine.connect if kind is None else partial(engine.connect, kind)
 

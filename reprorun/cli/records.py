@@ -28,7 +28,8 @@ DEFAULT_DIRECTORY = "data/local"
 def ls_command(directories: tuple[str, ...], rerun_of: str | None, as_json: bool) -> None:
     """List the records below DIR (default: data/local).
 
-    With --rerun-of the records that this machine knows are listed too, wherever they lie.
+    With --rerun-of the records that this machine knows are listed too, wherever they lie. Runs that
+    were cut short when reprorun was killed stand as running until `reprorun recover` looks at them.
     """
     if rerun_of is None and not as_json:
         _print_table(_summarize_all(directories))
@@ -118,6 +119,7 @@ def _read_reruns(original: str, directories: tuple[str, ...]) -> list[tuple[str,
     return [(entry.log_dir, entry.record) for entry in kin if entry.log_dir and entry.record]
 
 
+_OPEN = ("created", "building", "running", "lost")
 _HEADER = ("RECORD", "STATUS", "EXIT", "CREATED (UTC)", "TOOK", "COMMIT", "COMMAND")
 
 
@@ -138,6 +140,19 @@ def _print_table(found: list[tuple[str, Summary]]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     layout = "  ".join(f"{{:{width}}}" for width in widths)
     click.echo("\n".join(layout.format(*line).rstrip() for line in lines))
+    _tell_of_left({summary.status for _, summary in found})
+
+
+def _tell_of_left(statuses: set[str]) -> None:
+    """A line where a run that stands as under way may be in nobody's hands any more."""
+    from reprorun.held import is_any_left
+
+    if statuses.intersection(_OPEN) and is_any_left():
+        click.echo(
+            "reprorun: not all of these are under way: a command was killed, or lost its engine; "
+            "`reprorun recover` makes their records true.",
+            err=True,
+        )
 
 
 def _row(path: str, summary: Summary) -> tuple[str, ...]:

@@ -36,6 +36,10 @@ class Shown:
         )
         return self._progress
 
+    def note(self, text: str) -> None:
+        """Something that the user should know, whatever is shown just now."""
+        (self._progress or self.report).note(text)
+
     def of(self, log_dir: str) -> Reporter:
         """A reporter for one run."""
         reporter: Reporter = self._progress.of(os.path.basename(log_dir))

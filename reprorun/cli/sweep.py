@@ -66,8 +66,6 @@ def with_points(command: Any) -> Any:
 @click.option("--runs-per-gpu", type=click.IntRange(min=1), default=1, metavar="N",
               help="Runs that may share a GPU (default: 1).")  # fmt: skip
 @with_place
-@click.option("--registry", metavar="HOST/NAME",
-              help="With --on ray: the registry that brings the image to the nodes.")  # fmt: skip
 @click.option("--html", metavar="FILE", help="Write a page with plots and a table.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, however many runs there are.")
 @click.option("--name", metavar="NAME", help="Name of the sweep (default: the script's).")
@@ -120,7 +118,7 @@ def _refuse_contradictions(given: dict[str, Any], flags: frozenset[str]) -> None
             f"{flag} changes what is run, and --resume DIR goes on with what the sweep had. "
             "Give SCRIPT beside --resume to run it as it is now."
         )
-    on_cluster(given, "registry")
+    on_cluster(given)
     if given["place"] == "ray" and given["secrets"]:
         raise UsageError(
             "--secret offers a file of this machine, which the nodes of a cluster have not. Pass "
@@ -141,6 +139,7 @@ def _request(given: dict[str, Any]) -> Any:
         points=_points(given, spec.params),
         runs_per_gpu=given["runs_per_gpu"],
         policy=_policy(given),
+        here=given["place"] != "ray",
     )
 
 
@@ -165,6 +164,7 @@ def _resumption(given: dict[str, Any]) -> Any:
         ),
         runs_per_gpu=given["runs_per_gpu"],
         policy=_policy(given),
+        here=given["place"] != "ray",
     )
 
 
@@ -258,7 +258,12 @@ def _swept(request: Any, given: dict[str, Any], shown: Shown) -> Swept:
         from reprorun.cluster import on_ray
 
         make_runner = on_ray(
-            given["address"], given["registry"], given["jobs"], shown.report, given["verbose"]
+            given["address"],
+            given["registry"],
+            given["jobs"],
+            shown.report,
+            shown.note,
+            given["verbose"],
         )
     else:
         make_runner = here(connect, shown.of, given["jobs"], shown.report)

@@ -36,4 +36,10 @@ def say_error(error: Exception, *, verbose: bool) -> None:
         import traceback
 
         traceback.print_exception(error)
-    print(f"reprorun: error: {printable_lines(str(error))}", file=sys.stderr)
+    if isinstance(error, OSError):
+        from reprorun.workflow.keeper import explain
+
+        text = explain(error)
+    else:
+        text = str(error)
+    print(f"reprorun: error: {printable_lines(text)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Reading members of a zip archive fast: inflated straight from the mapped file, and checked.
+"""Reading members of a zip archive fast: inflated straight from the file, and checked.
 
 The standard library reads the archive's directory and whatever is packed in an unusual way; isal
 inflates twice as fast as zlib. What comes out has the size and the CRC that the directory says, or
@@ -7,7 +7,7 @@ it is an error.
 
 from __future__ import annotations
 
-import mmap
+import os
 import zipfile
 from collections.abc import Iterator
 from types import TracebackType
@@ -27,7 +27,9 @@ class Archive:
     def __init__(self, path: str) -> None:
         self._zip = zipfile.ZipFile(path)
         assert self._zip.fp is not None
-        self._map = mmap.mmap(self._zip.fp.fileno(), 0, access=mmap.ACCESS_READ)
+        # not mapped into memory: all that was read of a large wheel would count as ours
+        self._file = self._zip.fp.fileno()
+        self._size = os.fstat(self._file).st_size
 
     def __enter__(self) -> Archive:
         return self
@@ -38,7 +40,6 @@ class Archive:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._map.close()
         self._zip.close()
 
     def pieces(self, name: str) -> Iterator[bytes]:
@@ -61,8 +62,9 @@ class Archive:
         inflate = isal_zlib.decompressobj(-15)
         left, crc = info.file_size, 0
         for packed in self._packed(info):
-            waiting = packed
-            while waiting and left >= 0:
+            waiting, piece = packed, b""
+            # a full piece: there may be more, though all that was packed has been taken
+            while (waiting or len(piece) == _PIECE) and left >= 0:
                 try:
                     piece = inflate.decompress(waiting, _PIECE)
                 except _BROKEN as error:
@@ -77,10 +79,12 @@ class Archive:
     def _packed(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         """The packed bytes of a member, past its own header."""
         at = info.header_offset
-        if self._map[at : at + 4] != b"PK\x03\x04":
-            raise zipfile.BadZipFile(f"{info.filename} is not where the archive says")
-        names = int.from_bytes(self._map[at + 26 : at + 28], "little")
-        extra = int.from_bytes(self._map[at + 28 : at + 30], "little")
+        header = os.pread(self._file, _HEADER, at) if 0 <= at < self._size else b""
+        names = int.from_bytes(header[26:28], "little")
+        extra = int.from_bytes(header[28:30], "little")
         start = at + _HEADER + names + extra
-        for offset in range(start, start + info.compress_size, _PIECE):
-            yield self._map[offset : min(offset + _PIECE, start + info.compress_size)]
+        end = start + info.compress_size
+        if header[:4] != b"PK\x03\x04" or end > self._size:
+            raise zipfile.BadZipFile(f"{info.filename} is not where the archive says")
+        for offset in range(start, end, _PIECE):
+            yield os.pread(self._file, min(_PIECE, end - offset), offset)

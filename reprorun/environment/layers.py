@@ -1,9 +1,10 @@
 """The layers of an environment: its big wheels, biggest first, then all that is small.
 
-Each big wheel is a layer of its own and the order is by size, so that a small package that comes
-in leaves what was there as it was. What a layer holds follows from its wheels alone; its digest is
-remembered, so that a layer which the engine has already is neither read nor sent. Its tar is kept
-too, as uv keeps wheels unpacked: to unpack them again takes as long as the engine needs.
+The biggest wheels are layers of their own, the next ones share some, and the order is by size, so
+that a small package that comes in leaves what was there as it was. What a layer holds follows from
+its wheels alone; its digest is remembered, so that a layer which the engine has already is neither
+read nor sent. Its tar is kept too, as uv keeps wheels unpacked: to unpack them again takes as long
+as the engine needs.
 
     layers/NOTE         the digest of the tar
     layers/NOTE.tar     the tar, unless it is very large
@@ -35,7 +36,8 @@ from reprorun.model import (
     RemoteFile,
 )
 
-BIG = 4 << 20  # bytes of a wheel that gets a layer of its own; each costs the engine some time
+BIG = 4 << 20  # bytes of a wheel that is none of the small ones
+WORTH_A_LAYER = 16 << 20  # bytes of wheels; storing 2 MiB of them takes as long as a layer as such
 MOST_LAYERS = 60  # of wheels; engines allow about 125 in all
 _REST = "the virtual environment and the part of reprorun that runs inside"
 LARGEST_KEPT = 1 << 30  # bytes of a layer whose tar is kept
@@ -116,8 +118,9 @@ class WheelLayer:
 
     @property
     def is_kept(self) -> bool:
-        """Whether its tar is there, so that its wheels need not be."""
-        return self.diff_id is not None and os.path.isfile(self._tar)
+        """Whether its tar is there and can be read, so that its wheels need not be."""
+        there = os.path.isfile(self._tar) and os.access(self._tar, os.R_OK)
+        return there and self.diff_id is not None
 
     def open(self, paths: dict[str, str]) -> None:
         """Get ready to be read from its wheels.
@@ -158,7 +161,8 @@ class WheelLayer:
             self.forget()
             raise DamagedLayer(f"the layer of {self.title} in the cache is not what it was.")
         if known != diff_id:
-            files.write(self._path, diff_id.encode("ascii"))
+            with suppress(OSError):  # then it is made again next time
+                files.write(self._path, diff_id.encode("ascii"))
 
     def forget(self) -> None:
         """Remove what is kept of it."""
@@ -203,11 +207,27 @@ def environment_layers(
         paths: directories of the working tree to put on the search path for modules.
     """
     sized = sorted(lock.packages, key=lambda package: (-(package.wheel.size or 0), package.name))
-    big = [package for package in sized if (package.wheel.size or 0) >= BIG][:MOST_LAYERS]
+    shared = _shared([package for package in sized if (package.wheel.size or 0) >= BIG])
+    big = {package for packages in shared for package in packages}
     small = sorted((p for p in sized if p not in big), key=lambda package: package.name)
-    layers = [WheelLayer([package], base.python_minor) for package in big]
+    layers = [WheelLayer(packages, base.python_minor) for packages in shared]
     title = ", ".join([*(f"{package.name} {package.version}" for package in small), _REST])
     return [*layers, WheelLayer(small, base.python_minor, skeleton(base, paths), title)]
+
+
+def _shared(big: Sequence[Package]) -> list[list[Package]]:
+    """Those that share a layer: one after the other until it is worth it, the last one too."""
+    layers: list[list[Package]] = []
+    left = sum(package.wheel.size or 0 for package in big)
+    there = 0  # bytes of the layer that is being filled
+    for package in big:
+        if not layers or there >= WORTH_A_LAYER <= left:
+            layers.append([])
+            there = 0
+        layers[-1].append(package)
+        there += package.wheel.size or 0
+        left -= package.wheel.size or 0
+    return layers[:MOST_LAYERS]
 
 
 def _read(path: str) -> Iterator[bytes]:

@@ -24,6 +24,7 @@ from reprorun.environment.uv_settings import settings_files
 from reprorun.environment.wheel import WheelMetadata
 from reprorun.errors import LockFailed, UsageError
 from reprorun.model import BaseImage, Lock, Package, Pinned, RemoteFile, Source, Value, Wanted
+from reprorun.notes import read_note, write_note
 
 NOT_ASKED = (
     "the index can't be reached: the packages are the newest of those that were known before"
@@ -76,7 +77,7 @@ def make_lock(request: Request, build: Build, *, fresh: bool = False) -> Lock:
     lock = _made(request, build)
     if NOT_ASKED not in lock.notes:
         # an address in it may hold a login that a variable has put there
-        files.write(path, msgspec.json.encode(lock), private=True)
+        write_note(path, msgspec.json.encode(lock), private=True)
     return lock
 
 
@@ -86,11 +87,8 @@ def _is_empty(wanted: Wanted) -> bool:
 
 def _recall(path: str) -> Lock | None:
     try:
-        with open(path, "rb") as file:
-            return msgspec.json.decode(file.read(), type=Lock)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.MsgspecError):  # damaged, or of another version: resolved anew
+        return msgspec.json.decode(read_note(path) or b"", type=Lock)
+    except msgspec.MsgspecError:  # there is none, or one of another version: resolved anew
         return None
 
 

@@ -7,20 +7,19 @@ them. Nothing is unpacked on the host and nothing of the wheel is run.
 from __future__ import annotations
 
 import base64
-import csv
-import email.parser
 import hashlib
 import io
 import os
 import re
 import zipfile
-from configparser import ConfigParser
-from configparser import Error as ConfigError
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from reprorun.environment.tar import DAMAGE, Entry, file
 from reprorun.errors import LockFailed
 from reprorun.model import PREFIX
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 INSTALLER = "reprorun"
 _ENTRY_POINT = re.compile(r"(?P<module>\w+(?:\.\w+)*)\s*:\s*(?P<call>\w+(?:\.\w+)*)\s*(?:\[.*\])?")
@@ -78,7 +77,7 @@ def read_metadata(path: str) -> WheelMetadata:
     with _opened(path) as archive:
         info = _dist_info(archive, path)
         text = _text(archive, f"{info}/METADATA", path)
-    found = email.parser.HeaderParser().parsestr(text)
+    found = _headers(text)
     if not found["Name"] or not found["Version"]:
         raise LockFailed(f"{os.path.basename(path)} does not say its name and version.")
     return WheelMetadata(
@@ -160,17 +159,25 @@ def _text(archive: zipfile.ZipFile, name: str, path: str) -> str:
 
 
 def _check_version(text: str, path: str) -> None:
-    version = email.parser.HeaderParser().parsestr(text)["Wheel-Version"] or ""
+    version = _headers(text)["Wheel-Version"] or ""
     if version.split(".")[0] != "1":
         raise LockFailed(
             f"{os.path.basename(path)} is of wheel format {version or '?'}; reprorun knows 1.x."
         )
 
 
+def _headers(text: str) -> Message:
+    from email.parser import HeaderParser  # a run whose environment is there needs none of it
+
+    return HeaderParser().parsestr(text)
+
+
 def _recorded(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, tuple[str, str]]:
     """path -> digest and size, as the wheel's RECORD has them."""
     if name not in archive.NameToInfo:
         return {}
+    import csv
+
     try:
         rows = list(csv.reader(io.StringIO(_text(archive, name, path))))
     except csv.Error as error:
@@ -248,6 +255,9 @@ def _with_shebang(content: bytes) -> bytes:
 def _entry_points(archive: zipfile.ZipFile, info: str, path: str) -> list[Entry]:
     if f"{info}/entry_points.txt" not in archive.namelist():
         return []
+    from configparser import ConfigParser
+    from configparser import Error as ConfigError
+
     parser = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
     try:
@@ -289,6 +299,8 @@ def _record(listed: dict[str, tuple[str, str]], own: str, layout: Layout) -> byt
     """RECORD as installed: paths relative to site-packages, its own line without a digest."""
     rows = {os.path.relpath(path, layout.site_packages): row for path, row in listed.items()}
     rows[os.path.relpath(own, layout.site_packages)] = ("", "")
+    import csv
+
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows((path, *rows[path]) for path in sorted(rows))
     return out.getvalue().encode()

@@ -8,11 +8,14 @@ import os
 import re
 import sys
 from functools import cached_property
-from importlib.metadata import Distribution, distributions
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from reprorun.formats.line import normalized
 from reprorun.model import Value
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 _SITES = ("site-packages", "dist-packages")
 
@@ -42,6 +45,8 @@ class Environment:
 
     @cached_property
     def _distributions(self) -> list[Distribution]:
+        from importlib.metadata import distributions  # most launchers find all they import at home
+
         found: dict[str, Distribution] = {}
         for one in distributions(path=self._path):
             name = one.metadata["Name"]

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import msgspec
 
+from reprorun import files
 from reprorun.errors import RecordError
 from reprorun.files import replacing
 from reprorun.model import Value
@@ -112,7 +113,7 @@ def read_book(directory: str) -> Kept:
         raise RecordError(f"{directory} is no sweep: it has no {SWEEP_FILE}.")
     try:
         with open(path, "rb") as file:
-            data: Any = json.load(file)
+            data: Any = json.loads(files.read_bounded(file))
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} can't be read: {error}") from error
     mark = data.get("reprorun") if isinstance(data, dict) else None

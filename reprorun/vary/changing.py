@@ -50,7 +50,7 @@ def cpus_of(situation: Situation) -> str:
 
 def choose_cpus(random: Random, situation: Situation) -> str:
     fewer = [str(number) for number in (1, 2) if number <= situation.cpus]
-    return another(random, cpus_of(situation), fewer, "this machine has only one processor")
+    return another(random, cpus_of(situation), fewer, "the machine has only one processor")
 
 
 def give_cpus(container: ContainerSpec, value: str) -> ContainerSpec:
@@ -70,6 +70,8 @@ def choose_instructions(random: Random, situation: Situation) -> str:
         raise Cannot("--numerics portable pins it")
     if (situation.record.host.machine or "x86_64") != "x86_64":
         raise Cannot("only generations of x86-64 are known")
+    if not situation.features:
+        raise Cannot("what the processors of the engine's machine can do is not known")
     # none that the machine is itself, and the furthest away that it can run
     known = [name for name in ("nehalem", "haswell") if emulates(name, situation.features)]
     if "avx512f" not in situation.features:
@@ -160,7 +162,7 @@ def choose_device(random: Random, situation: Situation) -> str:
 
 
 def use_device(changes: Changes, value: str, situation: Situation) -> Changes:
-    return replace(changes, gpus=Gpus(kind="auto" if value == "gpu" else "none"))
+    return replace(changes, gpus=Gpus(kind="all" if value == "gpu" else "none"))
 
 
 def renew_packages(changes: Changes, value: str, situation: Situation) -> Changes:

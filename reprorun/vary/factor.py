@@ -13,8 +13,8 @@ class Situation(NamedTuple):
     """The record that is checked, and where that is done."""
 
     record: Record
-    cpus: int  # processors of this machine
-    features: tuple[str, ...]  # what they can, as Hardware names it
+    cpus: int  # processors of the engine's machine
+    features: tuple[str, ...]  # what they can, as Hardware names it; empty: not known
     offers_gpus: bool  # the engine does
     today: str  # ISO date
     uid: int

@@ -79,7 +79,9 @@ def take_unmarked(directories: Sequence[str], marked: Sequence[Hold]) -> list[Ho
 def _hold_record(record: Record, place: str) -> Hold:
     here = os.uname().nodename if noted_place(record.id) == place else "another machine"
     held = hold(record.id, log_dir=place)
-    held.mark = msgspec.structs.replace(held.mark, node=record.host.node or here)
+    far = record.engine is not None and record.engine.remote
+    node = "" if far else record.host.node  # else it is the engine's, and not that of who began it
+    held.mark = msgspec.structs.replace(held.mark, node=node or here)
     return held
 
 
@@ -172,7 +174,7 @@ def _fate(held: Hold, record: Record, state: ContainerState | None) -> tuple[Fat
     if ended and (held.mark.harvested or state is None):
         return "close", f"exit code {record.exit_code}"
     if state is None:
-        return _without_container(record)
+        return _without_container(held, record)
     if state.started is None:
         return _unstarted(record)
     if state.running:
@@ -180,15 +182,26 @@ def _fate(held: Hold, record: Record, state: ContainerState | None) -> tuple[Fat
     return "harvest", f"its container has ended with exit code {state.exit_code}"
 
 
-def _without_container(record: Record) -> tuple[Fate, str]:
-    if record.status == "lost":
+def _without_container(held: Hold, record: Record) -> tuple[Fate, str]:
+    if record.status == "lost" and held.mark.record is None:
         return "cleanup", "its record is lost"
+    if record.status == "lost":  # the engine went away; what the run had made is not listed yet
+        return "lost", _and(record.reason, "its container is gone")
     if not record.isolated:
-        return "lost", "reprorun was killed while the run went on without a container"
+        return "lost", "reprorun was gone while the run went on without a container"
     if record.status == "running":
-        return "lost", "reprorun was killed while the run went on, and its container is gone"
+        return "lost", "reprorun was gone while the run went on, and its container is gone"
     return _unstarted(record)
 
 
 def _unstarted(record: Record) -> tuple[Fate, str]:
-    return "lost", f"reprorun was killed before the run began (it was {record.status})"
+    if record.status == "lost":
+        return "lost", _and(record.reason, "its container was not started")
+    return "lost", f"reprorun was gone before the run began (it was {record.status})"
+
+
+def _and(reason: str | None, more: str) -> str:
+    """A reason with more behind it, which may have been put there already."""
+    if reason is None or more in reason:
+        return reason or more
+    return f"{reason.rstrip('.')}; {more}"

@@ -7,9 +7,10 @@ import os
 import msgspec
 
 from reprorun.engine import Engine
+from reprorun.environment.fetch import cached
 from reprorun.environment.layers import environment_digest
 from reprorun.errors import BuildFailed, ImageMissing, LockFailed, UsageError
-from reprorun.model import BaseImage, Lock, Record, Requirements, RunSpec
+from reprorun.model import DIGEST_LABEL, BaseImage, Lock, Record, Requirements, RunSpec
 from reprorun.probe.requirements import find_requirements
 from reprorun.workflow.base import find_base
 from reprorun.workflow.code_again import CodeAgain
@@ -18,7 +19,7 @@ from reprorun.workflow.platforms import check_platform
 from reprorun.workflow.python import PYTHON_PLACE, pythons_of_day
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.restore import Wish, restore_base
-from reprorun.workflow.restore_lock import restore_lock
+from reprorun.workflow.restore_lock import recorded_lock, restore_lock
 from reprorun.workflow.system import add_system_packages
 
 
@@ -67,8 +68,23 @@ def environment_again(
     if spec.lock or spec.as_of:
         here = msgspec.structs.replace(sources, code=again.tree())
         return environment_on(base, spec, here, engine, report)
+    if not wish.rebuild and (made := _made(record, base, engine)):
+        return made
     lock = restore_lock(record, base, engine, report, wish, again.tree)
     return environment_of(base, lock, record.import_paths, engine)
+
+
+def _made(record: Record, base: BaseImage, engine: Engine) -> Environment | None:
+    """The environment as it was, where an image of it takes the place of wheels that are not here.
+
+    So the nodes of a cluster need no index: the image is brought to them.
+    """
+    if all(cached(package.wheel) for package in record.packages):
+        return None
+    environment = environment_of(base, recorded_lock(record), record.import_paths, engine)
+    plan = environment.plan
+    image = engine.image(plan.tag)
+    return environment if image and image.labels.get(DIGEST_LABEL) == plan.digest else None
 
 
 def environment_of(

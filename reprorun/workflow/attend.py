@@ -24,6 +24,7 @@ from reprorun.workflow.report import Reporter
 
 GRACE = 10.0  # seconds between the interrupt and the kill
 GLANCE = 0.5  # seconds; a signal that another thread caught does not end the main thread's wait
+ASK = 60.0  # seconds after which the engine is asked whether it is still there
 DRAIN = 30.0  # seconds that the rest of the output may take after the exit
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -37,6 +38,7 @@ class Ending(Value, frozen=True, kw_only=True):
     state: ContainerState
     cause: Cause
     heard_all: bool = True  # its whole output has come
+    seconds: float | None = None  # that it took, by a clock that nobody sets
 
 
 def attend(
@@ -64,10 +66,12 @@ def attend(
         heard_all = threading.Event()
         reader = _thread(events, lambda: _pump(pieces, output, heard_all))
         _thread(events, lambda: events.put(("exited", _start_and_wait(engine, container))))
+        began = time.monotonic()
         meanwhile()
         state, cause = _until_exited(engine, container, events, report, timeout)
+        seconds = time.monotonic() - began
         reader.join(DRAIN)
-        return Ending(state=state, cause=cause, heard_all=heard_all.is_set())
+        return Ending(state=state, cause=cause, heard_all=heard_all.is_set(), seconds=seconds)
 
 
 def _start_and_wait(engine: Engine, container: str) -> ContainerState:
@@ -82,12 +86,16 @@ def _until_exited(
     report: Reporter,
     timeout: float | None,
 ) -> tuple[ContainerState, Cause]:
-    deadline = None if timeout is None else time.monotonic() + timeout
+    asked = time.monotonic()
+    deadline = None if timeout is None else asked + timeout
     cause: Cause = "exited"
     while True:
         try:
             kind, value = events.get(timeout=min(GLANCE, _left(deadline)))
         except queue.Empty:
+            if time.monotonic() - asked > ASK:
+                asked = time.monotonic()
+                _thread(events, lambda: engine.state(container))  # it fails if nobody answers
             if _left(deadline) > 0:
                 continue
             deadline, cause = None, "timeout"

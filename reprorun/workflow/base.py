@@ -22,6 +22,7 @@ from reprorun.model import (
     Requirements,
     RunSpec,
 )
+from reprorun.notes import read_note, write_note
 from reprorun.workflow.platforms import (
     cannot_run,
     check_platform,
@@ -102,10 +103,8 @@ def recall_base(spec: RunSpec, requirements: Requirements, engine: Engine) -> Ba
 
 def _known(ref: str, image: Image) -> BaseImage | None:
     try:
-        with open(_cache_file(image), encoding="utf-8") as file:
-            found = json.load(file)
-        return _described(ref, image, found)
-    except (OSError, ValueError, KeyError, TypeError):  # another version wrote it, or it is damaged
+        return _described(ref, image, json.loads(read_note(_cache_file(image)) or b""))
+    except (ValueError, KeyError, TypeError):  # there is none, or one that another version wrote
         return None
 
 
@@ -115,7 +114,7 @@ def _asked(ref: str, image: Image, engine: Engine) -> BaseImage:
         base = _described(ref, image, found)
     except KeyError as error:
         raise UsageError(f"the Python of the base image {ref} does not say its {error}.") from error
-    files.write(_cache_file(image), json.dumps(found).encode())
+    write_note(_cache_file(image), json.dumps(found).encode())
     return base
 
 

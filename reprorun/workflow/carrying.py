@@ -10,7 +10,6 @@ import os
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +17,7 @@ import msgspec
 from reprorun import store, streams
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, FilesUnseen
-from reprorun.files import is_unfinished, sha256_of, unfinished_beside
+from reprorun.files import is_unfinished
 from reprorun.model import LOG_DIR, ContainerSpec, InputFile, LeftOut
 from reprorun.workflow.same_files import sees_our_files
 from reprorun.workflow.sending import content_of_mounts
@@ -119,7 +118,6 @@ def carry_home(engine: Engine, container: str, log_dir: str) -> tuple[LeftOut, .
     os.mkdir(arriving)
     try:
         left_out = _fetch(engine, container, arriving)
-        _share_archive(arriving, os.path.join(log_dir, store.ARCHIVE_FILE))
         _put_in_place(arriving, log_dir)
     finally:
         drop_arriving(log_dir)
@@ -153,26 +151,6 @@ def _to_the_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield piece
     if len(last) < _TAR_END or any(last):
         raise EngineError(f"what the engine handed out of {LOG_DIR} broke off")
-
-
-def _share_archive(directory: str, archive: str) -> None:
-    """Calls of wrapped functions have the launch archive as a link, which came as a copy."""
-    if not os.path.isfile(archive):
-        return
-    size, digest = os.path.getsize(archive), sha256_of(archive)
-    for place, _, names in os.walk(directory):
-        path = os.path.join(place, store.ARCHIVE_FILE)
-        if store.ARCHIVE_FILE not in names or os.path.islink(path):
-            continue
-        if os.path.getsize(path) == size and sha256_of(path) == digest:
-            _link(archive, path)
-
-
-def _link(archive: str, path: str) -> None:
-    beside = unfinished_beside(path)
-    with suppress(OSError):  # a file system without links keeps the copy
-        os.link(archive, beside)
-        os.replace(beside, path)
 
 
 def _put_in_place(arriving: str, log_dir: str) -> None:

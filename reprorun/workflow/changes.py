@@ -70,6 +70,7 @@ def respecify(
         platform=changes.platform or record.platform,
         as_of=changes.as_of,
         gpus=changes.gpus or record.asked_gpus or Gpus(),
+        gpu_devices=changes.gpu_devices,
         network=_network(record, changes),
         limits=msgspec.structs.replace(record.limits, **changes.limits),
         extra_requirements=_unpickler(record, changes),

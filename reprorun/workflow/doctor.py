@@ -15,7 +15,7 @@ from reprorun.engine.abilities import Lack, lacks_of
 from reprorun.errors import EngineError, ReprorunError, UsageError
 from reprorun.gpus import choose_gpus, in_words
 from reprorun.model import EngineInfo, Gpus, Requirements, RunSpec, Value
-from reprorun.probe.hardware import find_hardware
+from reprorun.probe.hardware import hardware_of
 from reprorun.workflow.base import base_reference
 
 ENOUGH_DISK = 5 << 30  # bytes; a scientific environment and its image take about as much
@@ -118,7 +118,7 @@ def _lacking(lack: Lack) -> Check:
 
 
 def _gpu(info: EngineInfo) -> Check:
-    cards = find_hardware().gpus
+    cards = hardware_of(info).gpus
     request = choose_gpus(Gpus(), info)
     if request:
         found = f"runs get {in_words(request)}; cards: {', '.join(cards) or 'none seen here'}"

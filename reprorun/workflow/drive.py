@@ -14,6 +14,7 @@ from reprorun.sweeps.book import SWEEP_FILE, Book
 from reprorun.sweeps.naming import name_of
 from reprorun.sweeps.values import Entry, EntryStatus, Params
 from reprorun.workflow.keeper import explain
+from reprorun.workflow.outcome import FROM_OUTSIDE
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.runner import Ended, Job, Runner, ends
 
@@ -185,15 +186,20 @@ def decide(ended: Ended, attempts: int, moves: int, policy: Policy) -> Fate:
     if ended.refusal:
         return Fate(status="failed", stop=UsageError(ended.refusal))
     status = ended.record.status if ended.record else None
-    if status in ("interrupted", "finished") and ended.error is None:
-        return Fate(status=status)
     left = attempts - moves <= policy.retries
+    if status in ("interrupted", "finished") and ended.error is None:
+        return Fate(status=status, again=left and _was_stopped(ended))
     if ended.error is None:
         return Fate(status="failed", again=policy.retry_failed and left)
     kept: EntryStatus = "lost" if status == "lost" else "failed"
     if is_hopeless(ended):
         return Fate(status=kept, stop=ended.error)
     return Fate(status=kept, again=left)
+
+
+def _was_stopped(ended: Ended) -> bool:
+    """Whether something else than we has ended it, as an engine does that is restarted."""
+    return ended.record is not None and ended.record.reason == FROM_OUTSIDE
 
 
 def is_hopeless(ended: Ended) -> bool:

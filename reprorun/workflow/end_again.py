@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 
 import msgspec
@@ -10,6 +12,7 @@ import msgspec
 from reprorun import files, store
 from reprorun.engine import Engine
 from reprorun.environment.lock_text import lock_text
+from reprorun.errors import ReprorunError
 from reprorun.files import is_unfinished
 from reprorun.held import Hold
 from reprorun.model import (
@@ -22,7 +25,7 @@ from reprorun.model import (
     Record,
 )
 from reprorun.plan import plan_environment
-from reprorun.probe.hardware import find_hardware
+from reprorun.probe.hardware import hardware_of
 from reprorun.render import whole_dockerfile
 from reprorun.workflow.abandoned import Left
 from reprorun.workflow.attend import Ending
@@ -37,6 +40,11 @@ from reprorun.workflow.report import Reporter
 
 RECOVERED = "reprorun was gone before this run was over; `reprorun recover` wrote how it ended"
 
+AWAY = (
+    "the engine went away during the run: what was printed then may not stand in "
+    f"{store.CONSOLE_FILE}"
+)
+
 NOT_HARVESTED = "its container was gone: files of its working tree may not have been brought out"
 
 
@@ -50,13 +58,14 @@ def end_run(left: Left, held: Hold, ending: Ending, engine: Engine, report: Repo
     keeper = _keeper(left, held)
     container = left.containers[0]
     outcome = outcome_of(keeper.record, keeper.log_dir)
-    _note(keeper)
-    if outcome is None:
-        outcome = finish(_exited(ending, container, engine, keeper), engine, keeper, report)
-    else:
-        exited = Exited(container=container.id, name=container.name, ending=ending)
-        bring_home(outcome, exited, engine, keeper, report)
-    _close(outcome, keeper)
+    with _no_worse(keeper):
+        _note(keeper)
+        if outcome is None:
+            outcome = finish(_exited(ending, container, engine, keeper), engine, keeper, report)
+        else:
+            exited = Exited(container=container.id, name=container.name, ending=ending)
+            bring_home(outcome, exited, engine, keeper, report)
+        _close(outcome, keeper)
     return keeper.record
 
 
@@ -89,7 +98,7 @@ def lose_run(left: Left, held: Hold, engine: Engine | None) -> Record:
     keeper.remember(reason=f"{left.text}{_guests_word(keeper.log_dir)}")
     if keeper.record.archive is None:  # perhaps a part of one, of which nobody knows the digest
         _remove_file(os.path.join(keeper.log_dir, store.ARCHIVE_FILE))
-    if keeper.record.status == "running":
+    if keeper.record.status in ("running", "lost"):
         _close(Outcome(status="lost", exit_code=1), keeper)
     else:
         _clear(keeper)
@@ -106,6 +115,20 @@ def clear_unfinished(directory: str) -> None:
 
 
 # ---------------------------------------------------------------- the parts
+
+
+@contextmanager
+def _no_worse(keeper: Keeper) -> Iterator[None]:
+    """Where it fails once more, the record gives the reason that it gave before."""
+    reason = keeper.record.reason
+    try:
+        yield
+    except (OSError, ReprorunError):
+        keeper.free_reserve()
+        with suppress(OSError):
+            if reason:
+                keeper.update(reason=reason)
+        raise
 
 
 def _keeper(left: Left, held: Hold) -> Keeper:
@@ -136,8 +159,15 @@ def _exited(ending: Ending, listed: ListedContainer, engine: Engine, keeper: Kee
         ending=ending,
         carried=is_carried(listed.labels),
         tail=read_tail(keeper.log_dir),
-        notes=tuple(each for each in (note, _overrun(ending, keeper.record)) if each),
+        notes=tuple(
+            each for each in (note, _away(keeper.record), _overrun(ending, keeper.record)) if each
+        ),
     )
+
+
+def _away(record: Record) -> str | None:
+    """A line for a run whose output nobody may have taken: an engine keeps what it gets to read."""
+    return AWAY if record.status == "lost" else None
 
 
 def _overrun(ending: Ending, record: Record) -> str | None:
@@ -165,8 +195,8 @@ def _write_texts(keeper: Keeper, engine: Engine) -> None:
     if image and DIGEST_LABEL in image.labels:
         plan = _plan(record, image.labels[DIGEST_LABEL])
         _write_missing(keeper, store.DOCKERFILE, whole_dockerfile(plan))
-    if not record.host.node:  # the lock says that it was this machine
-        keeper.remember(host=find_hardware())
+    if not record.host.node:  # of this machine or this engine's: the lock says that they were it
+        keeper.remember(host=hardware_of(engine.info()))
 
 
 def _write_missing(keeper: Keeper, name: str, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 
 import msgspec
 
@@ -14,6 +13,7 @@ from reprorun.errors import UsageError
 from reprorun.model import Outcome, Plan, Record, RunSpec, Value
 from reprorun.plan import Facts, made_directories, make_plan
 from reprorun.workflow.build import build_environment, build_run
+from reprorun.workflow.connecting import connecting
 from reprorun.workflow.finish import close_record
 from reprorun.workflow.gather import (
     Connect,
@@ -60,11 +60,12 @@ def execute(spec: RunSpec, connect: Connect, report: Reporter) -> Finished:
         UsageError: it can't be done as asked; nothing was started.
         EngineError: the engine or the build failed; the record, if there is one yet, says so.
     """
-    sources = gather_sources(spec)
-    report.step("code", describe_code(sources.code))
-    for note in sources.notes:
-        report.note(note)
-    with closing(connect()) as engine:
+    with connecting(connect) as reached:
+        sources = gather_sources(spec)
+        report.step("code", describe_code(sources.code))
+        for note in sources.notes:
+            report.note(note)
+        engine = reached()
         with files.cache_lock():
             environment = gather_environment(spec, sources, engine, report)
             record = first_record(spec, sources, environment)

@@ -13,7 +13,8 @@ from datetime import datetime
 from reprorun import store
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, UsageError
-from reprorun.model import WORKSPACE, Mount, Outcome, Record, Status, Value
+from reprorun.model import WORKSPACE, GuestReport, Mount, Outcome, Record, Status, Value
+from reprorun.probe.hardware import as_seen
 from reprorun.workflow.attend import Ending
 from reprorun.workflow.carrying import carry_home, drop_arriving
 from reprorun.workflow.garage_outputs import adopt
@@ -28,6 +29,8 @@ from reprorun.workflow.harvest import (
 from reprorun.workflow.keeper import Keeper, explain, utc_now
 from reprorun.workflow.outcome import (
     BY_USER,
+    FROM_OUTSIDE,
+    clock_warning,
     gpu_warning,
     judge,
     memory_warning,
@@ -69,13 +72,14 @@ def finish(run: Exited, engine: Engine, keeper: Keeper, report: Reporter) -> Out
         memory_warning(outcome),
         gpu_warning(outcome),
         archive_warning(keeper.log_dir, record.archive),
+        clock_warning(record.started, run.ending.state.ended),
     )
     for note in notes:
         if note and note not in record.notes:
             keeper.note(note)
             report.note(note)
     with _kept_if_not_harvested(run, keeper):
-        _write_outcome(outcome, run.ending.state.ended, keeper)
+        _write_outcome(outcome, run.ending, engine, keeper)
     bring_home(outcome, run, engine, keeper, report)
     return outcome
 
@@ -102,10 +106,10 @@ def outcome_of(record: Record, log_dir: str) -> Outcome | None:
     """
     if record.exit_code is None or record.status != "running":
         return None
-    by_user = record.reason == BY_USER
+    interrupted = record.reason in (BY_USER, FROM_OUTSIDE)
     status: Status = "finished" if record.exit_code == 0 else "failed"
     return Outcome(
-        status="interrupted" if by_user else status,
+        status="interrupted" if interrupted else status,
         exit_code=record.exit_code,
         reason=record.reason,
         guest=read_guest_report(log_dir),
@@ -156,14 +160,15 @@ def _carry_home(run: Exited, engine: Engine, keeper: Keeper) -> None:
         keeper.remember(not_kept=carry_home(engine, run.container, keeper.log_dir))
 
 
-def _write_outcome(outcome: Outcome, ended: str | None, keeper: Keeper) -> None:
+def _write_outcome(outcome: Outcome, ending: Ending, engine: Engine, keeper: Keeper) -> None:
     """Put on disk how it ended, before anything else can fail."""
-    guest = outcome.guest
-    keeper.remember(ended=ended or utc_now())
+    guest, ended = outcome.guest, ending.state.ended
+    host = as_seen(keeper.record.host, guest, engine.info())
+    keeper.remember(ended=ended or utc_now(), host=host)
     keeper.write_outcome(
         exit_code=outcome.exit_code,
         reason=outcome.reason,
-        seconds=round(guest.seconds, 6) if guest else _elapsed(keeper.record),
+        seconds=_seconds(guest, ending, keeper.record),
         peak_memory=guest.peak_memory if guest else None,
         gpus_seen=guest.gpus if guest else None,
     )
@@ -212,8 +217,13 @@ def _unused_params(outcome: Outcome, sub_records: tuple[str, ...], record: Recor
     )
 
 
-def _elapsed(record: Record) -> float | None:
+def _seconds(guest: GuestReport | None, ending: Ending, record: Record) -> float | None:
+    """How long it took; None where nobody was there and the clock was set back meanwhile."""
+    if guest:
+        return round(guest.seconds, 6)
+    if ending.seconds is not None:
+        return round(ending.seconds, 6)
     if record.started is None or record.ended is None:
         return None
     start, end = (datetime.fromisoformat(moment) for moment in (record.started, record.ended))
-    return (end - start).total_seconds()
+    return max((end - start).total_seconds(), 0) or None

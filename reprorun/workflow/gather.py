@@ -38,6 +38,7 @@ from reprorun.probe.inputs import find_inputs
 from reprorun.probe.requirements import find_requirements
 from reprorun.workflow.base import base_reference, find_base, recall_base
 from reprorun.workflow.build import layer_titles
+from reprorun.workflow.platforms import refuse_build_elsewhere
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.system import add_system_packages, build_dockerfile, read_apt
 from reprorun.workflow.wheels import WheelBuilder
@@ -213,6 +214,7 @@ def environment_on(
 def _base(spec: RunSpec, sources: Sources, engine: Engine, report: Reporter) -> BaseImage:
     requirements, code = sources.requirements, sources.code
     if spec.dockerfile:
+        refuse_build_elsewhere(spec, engine.info())
         built = build_dockerfile(spec, code, engine, report)
         spec = msgspec.structs.replace(spec, base_image=built)
     base = find_base(spec, requirements, engine, report)

@@ -55,12 +55,22 @@ def _copy_out(engine: Engine, container: str, path: str, root: str) -> list[Left
     except EngineUnavailable:
         raise
     except EngineError as error:
+        _see_that_it_copies(engine, container)
         return [LeftOut(path=inside, reason=str(error))]
     except tarfile.TarError as error:
         raise EngineError(f"what the engine handed out of {path} broke off: {error}") from error
     if not left_out and not os.path.lexists(os.path.join(root, inside)):
         return [LeftOut(path=inside, reason="not a regular file")]
     return left_out
+
+
+def _see_that_it_copies(engine: Engine, container: str) -> None:
+    """Raise EngineError where it is not one file that the engine can't hand out, but anything.
+
+    It is so while an engine shuts down, which still answers; then nothing must be given up.
+    """
+    for _ in engine.copy_out(container, WORKSPACE):
+        return
 
 
 def roots_to_copy(changes: tuple[Change, ...], mounted: tuple[str, ...]) -> tuple[str, ...]:
@@ -124,10 +134,10 @@ def drop_guest_report(log_dir: str) -> None:
 
 
 def archive_warning(log_dir: str, archive: Archive | None) -> str | None:
-    """A line for an experiment that wrote over the archive of its own code."""
+    """A line for a record whose archive was written over; the experiment itself can't."""
     if archive is None or _digest(os.path.join(log_dir, store.ARCHIVE_FILE)) == archive.sha256:
         return None
-    return f"the experiment changed {store.ARCHIVE_FILE}: it is not the code that ran"
+    return f"{store.ARCHIVE_FILE} was changed meanwhile: it is not the code that ran"
 
 
 def _digest(path: str) -> str | None:

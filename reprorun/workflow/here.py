@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
@@ -15,13 +14,11 @@ from reprorun.sweeps.slots import make_slots
 from reprorun.sweeps.values import Ask, Slot
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.prepared import Attempt, Prepared, run_prepared
+from reprorun.workflow.reach import reach
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.resources import machine_of
 from reprorun.workflow.runner import Ended, Job, Runner
 from reprorun.workflow.side_by_side import Failed, Threads
-
-PATIENCE = 60.0  # seconds that an engine may be away, as when it is restarted
-_PAUSE = 1.0  # seconds between two tries
 
 
 def here(
@@ -130,18 +127,8 @@ class HereRunner:
     def _engine(self, slot: Slot) -> Engine:
         """The connection of a slot; an engine that is being restarted is waited for."""
         if slot.number not in self._engines:
-            self._engines[slot.number] = self._reach()
+            self._engines[slot.number] = reach(self._connect, lambda: self.interrupted)
         return self._engines[slot.number]
-
-    def _reach(self) -> Engine:
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return self._connect()
-            except EngineUnavailable:
-                if time.monotonic() > end or self.interrupted:
-                    raise
-                time.sleep(_PAUSE)
 
     def _clear(self, run_id: str, slot: Slot) -> None:
         """The container of a run that was lost sight of must not go on beside the next attempt."""

@@ -39,21 +39,33 @@ class Keeper:
         self.record = record
         self.leaves_container = False  # there is one that somebody has to see to
         self._held = held
-        store.write_record(log_dir, record)
-        self._write_hosts()
-        self._set_aside(RESERVE)
+        self._write()
+
+    def begin(self) -> None:
+        """Make what a run needs in its log directory beside the record.
+
+        Raises:
+            EngineError: there is no room for it; the record says so.
+        """
+        with self.telling_failures():
+            self._write_hosts()
+            self._set_aside(RESERVE)
 
     def update(self, **fields: Any) -> None:
         """Change fields of the record and write it."""
         self.remember(**fields)
         self.tell(record=self.record)
-        store.write_record(self.log_dir, self.record)
+        self._write()
 
     def close(self, **fields: Any) -> None:
         """Write the record for the last time: the run has ended, and all that it made is there."""
         self.remember(**fields)
-        store.write_record(self.log_dir, self.record)
+        self._write()
         self._part()
+
+    def _write(self) -> None:
+        store.write_record(self.log_dir, self.record)
+        self._written = self.record
 
     def tell(self, **fields: Any) -> None:
         """Say to who may take the run over what the record has no place for: see `held.Mark`."""
@@ -143,13 +155,24 @@ class Keeper:
         try:
             self.update(**fields, ended=utc_now())
         except OSError:  # the error that is being told about is the one to hear of
-            later = True
+            if self._written.exit_code is not None:  # `reprorun recover` can finish it from there
+                self.tell(record=self._written)
+            later = True  # else it writes what was told
         self._part(later=later)
 
 
-def explain(error: OSError, log_dir: str) -> str:
-    """What went wrong with which file, in one line; for a full disk also what to do."""
-    where = error.filename2 or error.filename or log_dir  # a rename has two
+def explain(error: OSError, log_dir: str = "") -> str:
+    """What went wrong with which file, in one line; where that is known, also what to do."""
+    where = os.fsdecode(error.filename2 or error.filename or log_dir)  # a rename has two
+    name = "in XDG_CACHE_HOME" if _is_cached(where) else "with --log-dir"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk of {where} is full. Free some space, or name another with --log-dir."
-    return f"{where}: {error.strerror or error}"
+        return f"the disk of {where} is full. Free some space, or name another {name}."
+    if error.errno in (errno.EROFS, errno.EACCES) and _is_cached(where):
+        return f"{where}: {error.strerror}. Make it writable, or name another place {name}."
+    return f"{where}: {error.strerror}" if where and error.strerror else str(error)
+
+
+def _is_cached(path: str) -> bool:
+    from platformdirs import user_cache_dir
+
+    return f"{path}/".startswith(f"{user_cache_dir('reprorun')}/")

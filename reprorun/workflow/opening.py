@@ -11,7 +11,7 @@ from msgspec.structs import replace
 import reprorun
 from reprorun import files, store
 from reprorun.errors import EngineError, RecordError, UsageError
-from reprorun.experiment import dump_json
+from reprorun.experiment import archive_cache, dump_json
 from reprorun.experiment.archive import write_archive
 from reprorun.experiment.repository import LeftOut as TreeLeftOut
 from reprorun.experiment.repository import RepositoryError, Tree
@@ -89,6 +89,7 @@ def open_record(spec: RunSpec, metadata: dict[str, str], record: Record) -> Keep
             files.write(os.path.join(log_dir, name), data)
         keeper = Keeper(os.path.realpath(log_dir), record, held)
         remember_record(keeper.record.id, keeper.log_dir)
+        keeper.begin()
         return keeper
     except OSError as error:
         held.let_go()
@@ -127,7 +128,12 @@ def first_record(spec: RunSpec, sources: Sources, environment: Environment) -> R
         python_source=python_source(spec, sources.requirements),
         environment_digest=f"sha256:{environment.digest}" if environment.digest else "",
         base_image=environment.base,
-        engine=EngineUsed(name=engine.name, version=engine.version, api_version=engine.api_version),
+        engine=EngineUsed(
+            name=engine.name,
+            version=engine.version,
+            api_version=engine.api_version,
+            remote=engine.remote,
+        ),
         runtime="gpu" if gpus else "cpu",
         gpus=gpus,
         asked_gpus=spec.gpus,
@@ -156,14 +162,19 @@ def archive_code(sources: Sources, path: str) -> Archive:
         UsageError: there is nothing to archive, or a file can't be read.
     """
     if sources.archive:
-        shutil.copyfile(sources.archive, path)
-        digest = files.sha256_of(path)
-        if digest != sources.archive_sha256:
-            raise RecordError(f"{sources.archive} was changed while it was read. Try again.")
+        digest = sources.archive_sha256
+        if not archive_cache.place(sources.archive, digest, path):
+            _copy_archive(sources.archive, digest, path)
     else:
         digest = _write_archive(sources.code, path)
     count = len(sources.code.files)
     return Archive(sha256=digest, size=os.path.getsize(path), files=count)
+
+
+def _copy_archive(archive: str, digest: str, path: str) -> None:
+    shutil.copyfile(archive, path)
+    if files.sha256_of(path) != digest:
+        raise RecordError(f"{archive} was changed while it was read. Try again.")
 
 
 def _write_archive(code: Code, path: str) -> str:
@@ -172,7 +183,7 @@ def _write_archive(code: Code, path: str) -> str:
         for e in code.left_out
     )
     try:
-        digest = write_archive(code.root, Tree(files=code.files, left_out=left_out), path)
+        digest = write_archive(code.root, Tree(code.files, left_out, code.state), path)
     except RepositoryError as error:
         raise UsageError(str(error)) from error
     return digest.removeprefix("sha256:")

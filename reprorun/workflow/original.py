@@ -306,7 +306,7 @@ def _variant(log_dir: str) -> dict[str, Any]:
     path = os.path.join(log_dir, store.VARIANT_FILE)
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            found = json.loads(file.read())
+            found = json.loads(files.read_bounded(file))
     except FileNotFoundError as error:
         raise RecordError(f"{log_dir} has no {store.VARIANT_FILE}: no parameters known.") from error
     except (OSError, ValueError, RecursionError) as error:

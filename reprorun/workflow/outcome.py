@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import signal
+from datetime import datetime
 
 from reprorun.model import GuestReport, Limits, Network, Outcome
 from reprorun.workflow.attend import Ending
 
 INTERRUPTED = 130
 BY_USER = "interrupted by the user"
+FROM_OUTSIDE = (
+    "was stopped by SIGINT, which reprorun did not send: the engine was shut down, somebody used "
+    "`docker stop`, or it sent that itself"
+)
 TIMED_OUT = 124  # as timeout(1) has it
 
 _WANTS_NETWORK = (
@@ -35,6 +40,8 @@ def judge(ending: Ending, guest: GuestReport | None, limits: Limits) -> Outcome:
         return Outcome(status="failed", exit_code=TIMED_OUT, reason=reason, guest=guest)
     if code == 0:
         return Outcome(status="finished", exit_code=0, guest=guest)
+    if (guest.signal if guest else _signal_name(code - 128)) == "SIGINT":
+        return Outcome(status="interrupted", exit_code=code, reason=FROM_OUTSIDE, guest=guest)
     return Outcome(
         status="failed", exit_code=code, reason=_why(code, ending, guest, limits), guest=guest
     )
@@ -73,6 +80,15 @@ def memory_warning(outcome: Outcome) -> str | None:
     if outcome.status != "finished" or not (outcome.guest and outcome.guest.oom_killed):
         return None
     return "the kernel killed one of its processes for want of memory; the others went on"
+
+
+def clock_warning(started: str | None, ended: str | None) -> str | None:
+    """A line for a run that ended, by the clock, before it began."""
+    if started is None or ended is None:
+        return None
+    if datetime.fromisoformat(ended) >= datetime.fromisoformat(started):
+        return None
+    return "it ended before it began: the clock was set back meanwhile, or the engine's is another"
 
 
 def gpu_warning(outcome: Outcome) -> str | None:

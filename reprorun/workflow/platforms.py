@@ -56,6 +56,21 @@ def image_of_platform(
     return pulled
 
 
+def refuse_build_elsewhere(spec: RunSpec, info: EngineInfo) -> None:
+    """A Dockerfile of the project's own is built for the engine's own platform.
+
+    Raises:
+        UsageError: another one is asked for.
+    """
+    here = machine_of(info.machine)
+    if spec.platform and here and machine_of(spec.platform) != here:
+        raise UsageError(
+            f"--file {spec.dockerfile} is built for the engine's own platform, {platform_of(here)},"
+            f" but {spec.platform} is asked for (--platform). Build it with `docker buildx build "
+            f"--platform {spec.platform} --load -t NAME .`,\nand name that with --base-image."
+        )
+
+
 def check_platform(base: BaseImage, spec: RunSpec, info: EngineInfo, report: Reporter) -> None:
     """A base image whose Python has been asked what it runs on.
 

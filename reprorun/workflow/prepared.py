@@ -18,6 +18,7 @@ from reprorun.model import Changes, Record, RunSpec, Value
 from reprorun.plan import make_plan
 from reprorun.workflow.exec import carry_out, make_facts, make_images, plan_run
 from reprorun.workflow.gather import Environment, Sources, gather_environment, gather_sources
+from reprorun.workflow.gpu_check import require_gpus
 from reprorun.workflow.keeper import Keeper
 from reprorun.workflow.launch_again import launch_again
 from reprorun.workflow.opened import opened
@@ -49,13 +50,16 @@ class Attempt(NamedTuple):
 
 
 @contextmanager
-def prepared(spec: RunSpec, engine: Engine, report: Reporter) -> Iterator[Prepared]:
+def prepared(
+    spec: RunSpec, engine: Engine, report: Reporter, *, here: bool = True
+) -> Iterator[Prepared]:
     """Make a launch ready: the user's code as it is now. Its archive lasts as long as the block.
 
     Args:
         spec: what the user asked for.
         engine: gets the images.
         report: told what happens.
+        here: whether the runs are this engine's: it has to have the GPUs that they ask for.
 
     Raises:
         UsageError: it can't be done as asked.
@@ -71,13 +75,21 @@ def prepared(spec: RunSpec, engine: Engine, report: Reporter) -> Iterator[Prepar
             path = os.path.join(place, store.ARCHIVE_FILE)
             archive = archive_code(sources, path)
             kept = msgspec.structs.replace(sources, archive=path, archive_sha256=archive.sha256)
+            if here:
+                require_gpus(spec, environment.base, engine)
             made = _with_images(spec, kept, environment, engine, report)
         yield made
 
 
 @contextmanager
 def prepared_again(
-    record: str, changes: Changes, cwd: str, engine: Engine, report: Reporter
+    record: str,
+    changes: Changes,
+    cwd: str,
+    engine: Engine,
+    report: Reporter,
+    *,
+    here: bool = True,
 ) -> Iterator[Prepared]:
     """Make the launch of a record ready: its code, its environment.
 
@@ -87,6 +99,7 @@ def prepared_again(
         cwd: the working directory, absolute.
         engine: gets the images.
         report: told what happens.
+        here: whether the runs are this engine's: it has to have the GPUs that they ask for.
 
     Raises:
         RecordError, UsageError: the record can't be run again as asked.
@@ -100,6 +113,8 @@ def prepared_again(
         with files.cache_lock():
             restored = restore(place, launch, engine, report)
             spec = msgspec.structs.replace(restored.spec, command=None)
+            if here:
+                require_gpus(spec, restored.environment.base, engine)
             made = _with_images(spec, restored.sources, restored.environment, engine, report)
         yield made
 

@@ -8,14 +8,15 @@ from contextlib import suppress
 
 from reprorun import files, held, store
 from reprorun.engine import Engine
-from reprorun.errors import UsageError
+from reprorun.errors import RecordError, UsageError
 from reprorun.held import Hold
 from reprorun.known import forget_record
 from reprorun.plan import BUILD_REPOSITORY
-from reprorun.workflow.abandoned import Found, Left
+from reprorun.workflow.abandoned import OPEN, Found, Left
 from reprorun.workflow.end_again import clear_unfinished
 
-_WRITTEN_ALONE = ("wheels", "layers", "locks", "built", "bases", "inputs")  # under the cache's lock
+# under the cache's lock, or where it is no matter
+_WRITTEN_ALONE = ("wheels", "layers", "locks", "built", "bases", "inputs", "dockerfiles")
 
 
 def remove_remains(found: Found, engine: Engine | None) -> list[str]:
@@ -40,9 +41,20 @@ def remove_remains(found: Found, engine: Engine | None) -> list[str]:
     elif left.fate == "unbegun":
         removed += _remove_unbegun(left, made=hold.mark.made)
     else:
+        _write_last_word(left)
         clear_unfinished(left.log_dir)
     hold.end()
     return removed
+
+
+def _write_last_word(left: Left) -> None:
+    """Write how a run ended where it was told, and could not be written then."""
+    assert left.log_dir is not None
+    if left.record is None or left.record.status in OPEN:
+        return
+    with suppress(RecordError):  # there is none, or the experiment has spoiled it
+        if store.read_record(left.log_dir).status in OPEN:
+            store.write_record(left.log_dir, left.record)
 
 
 def remove_scratch() -> list[str]:

@@ -24,6 +24,7 @@ from reprorun.model import (
     SHIMS,
     Changes,
     Difference,
+    Hardware,
     InputFile,
     Plan,
     Record,
@@ -31,13 +32,14 @@ from reprorun.model import (
     Value,
 )
 from reprorun.plan import REDACTED, make_plan
-from reprorun.probe.hardware import find_hardware
+from reprorun.probe.hardware import hardware_of
 from reprorun.workflow.again import environment_again, environment_of_day
 from reprorun.workflow.changes import same_gpus
 from reprorun.workflow.exec import Finished, carry_out, make_facts, prepare
 from reprorun.workflow.foresee import foresee, foreseen_plan
 from reprorun.workflow.gather import USUAL_PATH, Connect, Environment, Sources
 from reprorun.workflow.launch_again import Launch, launch_again
+from reprorun.workflow.machine import find_machine
 from reprorun.workflow.opened import Opened, opened
 from reprorun.workflow.opening import first_record, log_directory, open_record
 from reprorun.workflow.report import Reporter
@@ -150,17 +152,17 @@ def restore(place: Opened, launch: Launch, engine: Engine, report: Reporter) -> 
         spec=spec,
         sources=launch.sources,
         environment=environment,
-        record=_compared(spec, launch, environment),
+        record=_compared(spec, launch, environment, find_machine(engine, environment.base)),
     )
 
 
-def _compared(spec: RunSpec, launch: Launch, environment: Environment) -> Record:
+def _compared(spec: RunSpec, launch: Launch, environment: Environment, host: Hardware) -> Record:
     """The record in its first state, with what differs from the original."""
     record = first_record(spec, launch.sources, environment)
     original = launch.original.record
     record = msgspec.structs.replace(
         record,
-        host=find_hardware(),
+        host=host,
         rerun_of=original.id,
         inputs=_as_recorded(record.inputs, original.inputs),
     )
@@ -275,7 +277,8 @@ def dry_rerun(
             report.note(note)
         environment = foresee(launch, connect)
         spec = _with_stand_ins(launch.spec, launch, environment)
-        differences = _compared(spec, launch, environment).differences
+        host = hardware_of(environment.engine)
+        differences = _compared(spec, launch, environment, host).differences
         tell_differences([each for each in differences if _is_known(each, launch)], report)
         facts = make_facts(launch.sources, environment, log_directory(spec), "dry-run")
         sha256 = launch.original.archived.sha256

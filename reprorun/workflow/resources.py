@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from reprorun.errors import UsageError
 from reprorun.gpus import choose_gpus, gpu_numbers
 from reprorun.model import EngineInfo, RunSpec
-from reprorun.probe.hardware import find_hardware
+from reprorun.probe.hardware import hardware_of
 from reprorun.sweeps.values import Ask, Machine
 
 
@@ -35,19 +36,34 @@ def machine_of(engine: EngineInfo, ask: Ask) -> Machine:
 
     Args:
         engine: says so.
-        ask: of a run. GPUs that it names otherwise than by number are taken to be there: the
-            engine knows these names, and refuses what is none.
+        ask: of a run. GPUs that it names otherwise than by number are taken to be there, and on
+            another machine all that it names: the engine knows them, and refuses what is none.
+
+    Raises:
+        UsageError: how many GPUs there are is not known.
     """
-    here = find_hardware()
+    here = hardware_of(engine)
+    gpus = _gpus(engine)
+    if engine.remote and not gpus:
+        _refuse_number(engine, ask)
+        gpus = ask.devices
     by_other_names = tuple(device for device in ask.devices if not device.isdecimal())
     return Machine(
         cpus=engine.cpus or here.cpu_count,
         memory=engine.memory or here.memory,
-        gpus=by_other_names or _gpus(engine),
+        gpus=by_other_names or gpus,
     )
+
+
+def _refuse_number(engine: EngineInfo, ask: Ask) -> None:
+    if ask.gpus:
+        raise UsageError(
+            f"each run is to have GPUs of its own, but the engine at {engine.address} does not say "
+            "which its machine has. Name them (--gpus device=0), or run the sweep there."
+        )
 
 
 def _gpus(engine: EngineInfo) -> tuple[str, ...]:
     """The GPUs of the engine's machine by number, as `--gpus device=` takes them."""
-    here = tuple(str(number) for number in range(len(find_hardware().gpus)))
+    here = tuple(str(number) for number in range(len(hardware_of(engine).gpus)))
     return gpu_numbers(engine) or here

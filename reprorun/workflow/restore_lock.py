@@ -31,6 +31,16 @@ from reprorun.workflow.restore import Tree, Wish
 from reprorun.workflow.wheels import WheelBuilder
 
 
+def recorded_lock(record: Record) -> Lock:
+    """The packages as the record names them."""
+    return Lock(
+        packages=record.packages,
+        source=record.requirements,
+        resolved=record.packages_resolved or "",
+        cached=True,
+    )
+
+
 def restore_lock(
     record: Record, base: BaseImage, engine: Engine, report: Reporter, wish: Wish, tree: Tree
 ) -> Lock:
@@ -47,12 +57,7 @@ def restore_lock(
     Raises:
         LockFailed: naming what can't be had.
     """
-    lock = Lock(
-        packages=record.packages,
-        source=record.requirements,
-        resolved=record.packages_resolved or "",
-        cached=True,
-    )
+    lock = recorded_lock(record)
     asking = _Asking(record, base, engine, report, wish, tree)
     if _is_alike(record.base_image, base):
         missing = [package for package in record.packages if cached(package.wheel) is None]

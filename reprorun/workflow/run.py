@@ -13,11 +13,11 @@ from reprorun.engine import Engine
 from reprorun.environment.lock_text import lock_text
 from reprorun.errors import EngineUnavailable
 from reprorun.model import Outcome, Plan
-from reprorun.probe.hardware import find_hardware
-from reprorun.render import whole_dockerfile
+from reprorun.probe.hardware import hardware_of
 from reprorun.workflow.attend import attend
 from reprorun.workflow.carrying import carry_in, create_container
 from reprorun.workflow.console import Console
+from reprorun.workflow.dockerfile import dockerfile_of
 from reprorun.workflow.finish import Exited, finish, remove_container
 from reprorun.workflow.gather import Environment
 from reprorun.workflow.keeper import Keeper, utc_now
@@ -97,7 +97,7 @@ def _write_texts(plan: Plan, environment: Environment, keeper: Keeper) -> None:
 
     The record is read by people from here on; the images were made from the same plan.
     """
-    texts = {store.DOCKERFILE: whole_dockerfile(plan), store.LOCK_FILE: lock_text(environment.lock)}
+    texts = {store.DOCKERFILE: dockerfile_of(plan), store.LOCK_FILE: lock_text(environment.lock)}
     for name, text in texts.items():
         files.write(os.path.join(keeper.log_dir, name), text.encode())
-    keeper.update(host=find_hardware())
+    keeper.update(host=hardware_of(environment.engine))

@@ -60,6 +60,8 @@ def _members(container: ContainerSpec, inputs: dict[str, InputFile]) -> Iterator
         try:
             if mount.target == LOG_DIR:
                 yield from _log_directory(mount.source, user)
+            elif mount.target.startswith(f"{LOG_DIR}/"):
+                pass  # it has come with the directory
             elif mount.target.startswith(f"{SECRETS}/"):
                 yield from _file(mount.source, _name(mount.target), 0o400, user)
             else:

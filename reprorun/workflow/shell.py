@@ -1,7 +1,8 @@
 """`reprorun shell`: a shell in the container as a record's run saw it. The record is only read.
 
-The log directory is a scratch one, with what the run found in it. The record itself is mounted
-read-only beside, so that what is tried out can be compared with what came of the run.
+The log directory is a scratch one, with what the run found in it. The record itself is read-only
+beside it, so that what is tried out can be compared with what came of the run. Where the engine
+does not see our files, copies of all that are in the container; nothing is brought back.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from reprorun.errors import EngineError
 from reprorun.experiment import dump_json
 from reprorun.held import holding
 from reprorun.launch_archive import ArchiveLimits
-from reprorun.model import RUN_LABEL, Changes, ContainerSpec, Mount
+from reprorun.model import RUN_LABEL, Changes, ContainerSpec, InputFile, Mount
+from reprorun.workflow.carrying import carry_in, create_container
 from reprorun.workflow.exec import prepare
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.keeper import Keeper
@@ -31,7 +33,7 @@ from reprorun.workflow.rerun import restore, tell_differences
 from reprorun.workflow.terminal import Streams, connect_streams
 
 RECORD_DIR = "/record"
-"""Where the record is mounted in the container, read-only."""
+"""Where the record is in the container, read-only."""
 
 # The supervisor, which is the image's entry point, is for runs: it takes outputs away.
 _DEFAULT = ("/bin/sh", "-c", "command -v bash >/dev/null && exec bash; exec sh")
@@ -74,12 +76,12 @@ def shell(
         closing(connect()) as engine,
         _scratch(launch.spec.payloads, launch.sources.code.metadata) as log_dir,
     ):
-        run = _as_the_run(place, launch, log_dir, engine, report)
+        run, inputs = _as_the_run(place, launch, log_dir, engine, report)
         container = shell_container(run, command, place.log_dir, terminal=streams.terminal)
         what = shlex.join(command) or "a shell"
         report.step("running", f"{what}; the record is at {RECORD_DIR}, read-only")
         with holding(container.labels[RUN_LABEL], engine=engine.info().address):
-            return run_shell(container, engine, streams)
+            return run_shell(container, inputs, log_dir, engine, streams, report)
 
 
 @contextmanager
@@ -95,16 +97,17 @@ def _scratch(payloads: Mapping[str, bytes], metadata: dict[str, str]) -> Iterato
 
 def _as_the_run(
     place: Opened, launch: Launch, log_dir: str, engine: Engine, report: Reporter
-) -> ContainerSpec:
-    """The container of a re-run that logs there, with its images made."""
+) -> tuple[ContainerSpec, tuple[InputFile, ...]]:
+    """The container of a re-run that logs there, with its images made, and its inputs."""
     with files.cache_lock():
         restored = restore(place, launch, engine, report)
         tell_differences(restored.record.differences, report)
         keeper = Keeper(log_dir, restored.record)
+        keeper.begin()
         plan = prepare(
             restored.spec, restored.sources, restored.environment, engine, keeper, report
         )
-        return plan.container
+        return plan.container, keeper.record.inputs
 
 
 def shell_container(
@@ -129,23 +132,37 @@ def shell_container(
     )
 
 
-def run_shell(container: ContainerSpec, engine: Engine, streams: Streams) -> int:
+def run_shell(
+    container: ContainerSpec,
+    inputs: tuple[InputFile, ...],
+    log_dir: str,
+    engine: Engine,
+    streams: Streams,
+    report: Reporter,
+) -> int:
     """Run an interactive container to its end, and remove it whatever happens.
 
     Args:
         container: to be created.
+        inputs: what of its mounts is recorded.
+        log_dir: its scratch log directory.
         engine: runs it.
         streams: whom it talks with.
+        report: told where copies of files take the place of mounts.
 
     Returns:
         Its exit code.
 
     Raises:
+        UsageError: a file can't be read, or an input is not any more what is recorded.
         EngineError: the engine refused, or stopped answering.
         KeyboardInterrupt: the user, a signal or a terminal that was hung up ended it.
     """
-    created = engine.create(container)
+    created, carried = create_container(container, engine, log_dir)
     try:
+        if carried:
+            report.note("the engine does not see our files: the shell has copies of them")
+            carry_in(container, inputs, engine, created)
         with closing(engine.converse(created)) as conversation:
             engine.start(created)
             resize = partial(engine.resize, created) if container.tty else None

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import queue
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from types import FrameType, TracebackType
+from contextlib import ExitStack
+from types import TracebackType
 from typing import Generic, TypeVar
 
 from reprorun.workflow.attend import forget_interrupts, interrupt_all
+from reprorun.workflow.interrupts import interrupts_to
 
 T = TypeVar("T")
 _GLANCE = 0.5  # seconds; a signal that another thread caught does not end the main thread's wait
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def side_by_side(tasks: Sequence[Callable[[], T]], at_once: int) -> Iterator[tuple[int, T]]:
@@ -73,12 +73,10 @@ class Threads(Generic[T]):
         self._at_once = max(1, at_once)
         self._interrupted = threading.Event()
         self._done: queue.SimpleQueue[tuple[int, T | Failed]] = queue.SimpleQueue()
-        self._before: dict[signal.Signals, object] = {}
+        self._stack = ExitStack()
 
     def __enter__(self) -> Threads[T]:
-        if threading.current_thread() is threading.main_thread():
-            heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-            self._before = {number: signal.signal(number, self._on_signal) for number in heeded}
+        self._stack.enter_context(interrupts_to(self._interrupt))
         return self
 
     def __exit__(
@@ -87,8 +85,7 @@ class Threads(Generic[T]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._stack.close()
         forget_interrupts()
 
     @property
@@ -129,6 +126,6 @@ class Threads(Generic[T]):
                 self._interrupted.set()
             self._done.put((number, Failed(error)))
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+    def _interrupt(self, number: int) -> None:
         self._interrupted.set()
         interrupt_all(number)

@@ -1,4 +1,4 @@
-"""What has to be known to vary a run: its record, this machine, and what the engine offers."""
+"""What has to be known to vary a run: its record, and what the engine and its machine offer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from reprorun.gpus import offers_gpus
 from reprorun.launch_archive import ArchiveLimits
 from reprorun.model import Changes
-from reprorun.probe.hardware import find_hardware
 from reprorun.vary.factor import Situation
 from reprorun.workflow.gather import Connect
+from reprorun.workflow.machine import find_machine
 from reprorun.workflow.opened import Opened
 from reprorun.workflow.original import read_original
 
@@ -31,8 +31,8 @@ def find_situation(
         allow_links=changes.allow_links,
         need_archive=changes.repo is None,
     )
-    hardware = find_hardware()
     with closing(connect()) as engine:
+        hardware = find_machine(engine, original.record.base_image)
         offered = offers_gpus(engine.info())
     return Situation(
         record=original.record,

@@ -9,7 +9,7 @@ import fcntl
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -50,6 +50,7 @@ class SweepRequest(Value, frozen=True, kw_only=True):
     points: PointsSpec
     runs_per_gpu: int = 1
     policy: Policy = Policy()
+    here: bool = True  # the engine that makes the images makes the runs, too
 
 
 class Resumption(Value, frozen=True, kw_only=True):
@@ -59,6 +60,7 @@ class Resumption(Value, frozen=True, kw_only=True):
     changes: Changes = Changes()
     runs_per_gpu: int = 1
     policy: Policy = Policy()
+    here: bool = True
 
 
 class Swept(NamedTuple):
@@ -103,14 +105,16 @@ def run_sweep(
     """
     points = Points(request.points)
     refuse_unfilled(request.spec.args, request.points)
-    with closing(connect()) as engine, prepared(request.spec, engine, report) as launch:
+    with (
+        closing(connect()) as engine,
+        prepared(request.spec, engine, report, here=request.here) as launch,
+    ):
         ask = ask_of(launch.spec, engine.info(), request.runs_per_gpu)
         runner = make_runner(launch, engine, ask)
         wanted = log_directory(request.spec, PREFIX)
         with holding_dir(wanted, lambda: _claim(request.spec)) as directory, held(directory):
             head = _head(launch, request.spec, request.points)
-            entries = [Entry() for _ in range(len(points))]
-            book = Book(directory, head, points, entries)
+            book = Book(directory, head, points, [Entry() for _ in range(len(points))])
             return _make_runs(book, launch, runner, request.policy, begin)
 
 
@@ -205,16 +209,13 @@ def _end_what_runs(directory: str, connect: Connect, report: Reporter) -> None:
             report.step(each.what, f"{os.path.basename(each.name)}: {each.text}")
 
 
-@contextmanager
 def _launch(
     directory: str, request: SweepRequest | Resumption, cwd: str, engine: Engine, report: Reporter
-) -> Iterator[Prepared]:
+) -> AbstractContextManager[Prepared]:
     if isinstance(request, SweepRequest):
-        with prepared(request.spec, engine, report) as launch:
-            yield launch
-        return
-    with prepared_again(first_launch(directory), request.changes, cwd, engine, report) as launch:
-        yield launch
+        return prepared(request.spec, engine, report, here=request.here)
+    record = first_launch(directory)
+    return prepared_again(record, request.changes, cwd, engine, report, here=request.here)
 
 
 def _make_runs(book: Book, launch: Prepared, runner: Runner, policy: Policy, begin: Begin) -> Swept:

@@ -19,6 +19,7 @@ from reprorun.engine import Engine
 from reprorun.engine.context import write_files
 from reprorun.errors import BuildFailed, ImageMissing, UsageError
 from reprorun.model import DIGEST_LABEL, KIND_LABEL, BaseImage, Code, Image, RunSpec
+from reprorun.notes import read_note, write_note
 from reprorun.render import SYSTEM_PACKAGE, system_dockerfile
 from reprorun.workflow.base import ask_image, describe_base
 from reprorun.workflow.report import Reporter
@@ -221,10 +222,10 @@ def installed_packages(image: Image, engine: Engine) -> tuple[str, ...]:
     path = os.path.join(
         files.cache_directory("bases"), f"{image.id.removeprefix('sha256:')}.packages"
     )
-    if not os.path.exists(path):
-        code, answer, said = ask_image(image, _LIST, (), engine)
+    listed = read_note(path)
+    if listed is None:
+        code, listed, said = ask_image(image, _LIST, (), engine)
         if code != 0:
             raise BuildFailed(f"the system packages of the base image can't be listed: {said}")
-        files.write(path, answer)
-    with open(path, encoding="utf-8") as file:
-        return tuple(sorted(file.read().split()))
+        write_note(path, listed)
+    return tuple(sorted(listed.decode().split()))

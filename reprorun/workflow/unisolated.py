@@ -1,7 +1,8 @@
-"""`exec --engine local`: a launcher run without a container, in a virtual environment of the lock.
+"""The engine `local`: a run without a container, in a virtual environment of the lock.
 
-For debugging: it runs in the working tree as it is, with the user's rights, and can read and write
-all that they can. The record says so (`isolated: false`), and no re-run calls it reproduced.
+For debugging: what `exec` or `run_experiment` would run in a container is a plain subprocess here.
+It runs in the working tree as it is, with the user's rights, and can read and write all that they
+can. The record says so (`isolated: false`), and no re-run calls it reproduced.
 """
 
 from __future__ import annotations
@@ -32,19 +33,20 @@ from reprorun.workflow.gather import Environment, Sources, environment_on, gathe
 from reprorun.workflow.keeper import Keeper, utc_now
 from reprorun.workflow.opening import archive_code, describe_code, first_record, open_record
 from reprorun.workflow.outcome import BY_USER, INTERRUPTED, TIMED_OUT
-from reprorun.workflow.python import wanted_python
+from reprorun.workflow.python import host_python, wanted_python
 from reprorun.workflow.report import Reporter
 
 NOTE = "run without a container (engine local): nothing isolated or limited it"
 _PIECE = 1 << 16
 
 
-def execute_unisolated(spec: RunSpec, report: Reporter) -> Finished:
+def execute_unisolated(spec: RunSpec, report: Reporter, python_command: str = "python") -> Finished:
     """Run an experiment on the host itself, with the packages of its lock, and keep a record.
 
     Args:
         spec: what the user asked for. Only --timeout counts of its limits.
         report: told what happens.
+        python_command: what starts Python in the spec's command; it may be another Python.
 
     Raises:
         UsageError: it can't be done as asked.
@@ -87,6 +89,10 @@ def execute_unisolated(spec: RunSpec, report: Reporter) -> Finished:
         files.write(os.path.join(keeper.log_dir, store.LOCK_FILE), lock)
         keeper.update(archive=archive, isolated=False, host=find_hardware())
         variables = {**hidden, **_variables(spec, sources, venv, keeper)}
+        strange = _another_python(python_command, sources.code, variables)
+        if strange:
+            keeper.note(strange)
+            report.note(strange)
         outcome = _run(spec, sources.code, variables, keeper, report)
         unused = close_record(outcome, keeper)
     code = UsageError.exit_code if unused else outcome.exit_code
@@ -109,6 +115,11 @@ def _left_aside(spec: RunSpec) -> tuple[str, ...]:
 
 def _environment(spec: RunSpec, sources: Sources, report: Reporter) -> Environment:
     version = wanted_python(spec, sources.requirements)
+    if spec.same_python and version != host_python():
+        raise UsageError(
+            f"the function was pickled by Python {host_python()}, but {version} is asked for "
+            "(python), and pickled functions don't move between versions. Launch with that Python."
+        )
     base = find_interpreter(version)
     return environment_on(base, spec, sources, cast(Engine, _NoEngine()), report)
 
@@ -132,13 +143,13 @@ class _NoEngine:
 def _run(
     spec: RunSpec, code: Code, variables: dict[str, str], keeper: Keeper, report: Reporter
 ) -> Outcome:
-    python = os.path.join(variables["VIRTUAL_ENV"], "bin", "python")
-    command = [python, os.path.join(code.root, code.launcher), *spec.args]
-    report.step("running", shlex.join(["python", spec.script, *spec.args]))
+    launcher = os.path.join(code.root, code.launcher)
+    command = spec.command or ("python", launcher, *spec.args)
+    report.step("running", shlex.join(spec.command or ("python", spec.script, *spec.args)))
     keeper.update(status="running", started=utc_now())
     began = time.monotonic()
     process = subprocess.Popen(
-        command, cwd=os.path.normpath(os.path.join(code.root, code.workdir)), env=variables,
+        command, cwd=_workdir(code), env=variables,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         start_new_session=True,  # it is interrupted with all that it has started
     )  # fmt: skip
@@ -150,6 +161,26 @@ def _run(
         seconds=round(time.monotonic() - began, 6),
     )
     return outcome
+
+
+def _workdir(code: Code) -> str:
+    return os.path.normpath(os.path.join(code.root, code.workdir))
+
+
+def _another_python(command: str, code: Code, variables: dict[str, str]) -> str | None:
+    """A line for a `python_command` that leads out of the virtual environment."""
+    if command == "python":
+        return None
+    ask = ("sh", "-c", f"{command} -c 'import sys; print(sys.prefix)'")
+    done = subprocess.run(
+        ask, cwd=_workdir(code), env=variables, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found = done.stdout.strip()
+    venv = os.path.realpath(variables["VIRTUAL_ENV"])
+    if done.returncode != 0 or os.path.realpath(found) == venv:
+        return None  # it can't be run, which the run will show; or it is ours
+    return f"python_command {command!r} is the Python of {found}: its packages are not the lock's"
 
 
 def _variables(spec: RunSpec, sources: Sources, venv: str, keeper: Keeper) -> dict[str, str]:

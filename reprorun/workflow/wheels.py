@@ -39,6 +39,7 @@ from reprorun.model import (
     Value,
     Wanted,
 )
+from reprorun.notes import read_note, write_note
 from reprorun.plan import BUILD_REPOSITORY, plan_environment
 from reprorun.workflow.build import build_environment, layer_titles
 from reprorun.workflow.report import Reporter
@@ -253,15 +254,14 @@ class WheelBuilder:
             )
         wheel = RemoteFile(name=name, sha256=sha256, size=len(content))
         built_with = tuple(f"{package.name}=={package.version}" for package in lock.packages)
-        files.write(note, msgspec.json.encode(_Note(wheel=wheel, built_with=built_with)))
+        write_note(note, msgspec.json.encode(_Note(wheel=wheel, built_with=built_with)))
         return Built(wheel=wheel, metadata=metadata, built_with=built_with)
 
 
 def _recall(note: str) -> Built | None:
     try:
-        with open(note, "rb") as file:
-            known = msgspec.json.decode(file.read(), type=_Note)
-    except (OSError, msgspec.MsgspecError):
+        known = msgspec.json.decode(read_note(note) or b"", type=_Note)
+    except msgspec.MsgspecError:  # there is none, or one of another version
         return None
     path = cached(known.wheel)
     if path is None:

@@ -45,19 +45,21 @@ SOURCE_DATE_EPOCH_SINCE = (23, 0)  # of Docker Engine: BuildKit 0.11
 # Takes an engine for one that has to build, as one with containerd's image store is.
 BUILDS = """
 import sys
-import docker as library
 from msgspec.structs import replace
 from reprorun import cli
-from reprorun.engine import buildx, docker
+from reprorun.engine import buildx, docker_talk
+from reprorun.engine.client import Client
 
-info_of = docker.info_of
-docker.info_of = lambda *found: replace(info_of(*found), takes_layers=False)
+info_of = docker_talk.info_of
+docker_talk.info_of = lambda *found: replace(info_of(*found), takes_layers=False)
 if sys.argv[1] == "classic":
-    docker.find_buildx = lambda *asked: None
-    build = library.APIClient.build
-    library.APIClient.build = lambda *a, **named: build(*a, **named, nocache=True)
+    buildx.find_buildx = lambda *asked: None
+    events = Client.events
+    Client.events = lambda self, path, parameters, **more: events(
+        self, path, {**parameters, "nocache": True}, **more
+    )
 else:
-    command, find = buildx._command, docker.find_buildx
+    command, find = buildx._command, buildx.find_buildx
     buildx._command = lambda *a: [*command(*a)[:-1], "--no-cache", "-"]
 
     def found(*asked):
@@ -65,7 +67,7 @@ else:
         assert made, "docker buildx was not found"
         return made
 
-    docker.find_buildx = found
+    buildx.find_buildx = found
 sys.exit(cli.run(sys.argv[2:]))
 """
 

@@ -284,14 +284,39 @@ def test_a_report_that_hangs_or_leads_elsewhere(bench: Bench, victim: Path) -> N
     assert copied(done) == []
 
 
-def test_the_archive_can_not_be_changed_unseen(bench: Bench) -> None:
-    text = "open('/log/launch_archive.tar.xz', 'wb').write(b'something else')\n"
-    done = run(bench, text)
+ATTEMPTS = """
+import os
+path = "/log/launch_archive.tar.xz"
+for attempt in (
+    lambda: open(path, "r+b").write(b"something else"),
+    lambda: os.chmod(path, 0o666),
+    lambda: os.utime(path, (1, 1)),
+    lambda: os.truncate(path, 0),
+    lambda: os.unlink(path),
+    lambda: os.rename(path, "/log/mine"),
+    lambda: os.rename("/log/other", path),
+    lambda: os.link(path, "/log/link"),
+    lambda: os.rename("/log", "/logs"),
+):
+    open("/log/other", "w").close()
+    try:
+        attempt()
+    except OSError as error:
+        print(type(error).__name__)
+"""
+
+
+def test_an_experiment_can_not_write_into_the_archive_that_others_share(bench: Bench) -> None:
+    done = run(bench, ATTEMPTS)
+    assert done.code == 0, done.err
+    assert len(done.out.split()) == 9
     record = done.record
     assert record.archive is not None
-    there = (done.log_dir / store.ARCHIVE_FILE).read_bytes()
-    assert there == b"something else"
-    assert record.archive.sha256 != sha256(there)  # which every later command compares
+    assert record.archive.sha256 == sha256((done.log_dir / store.ARCHIVE_FILE).read_bytes())
+    time.sleep(2.1)  # what has just changed may change once more, and nothing is shared
+    archives = [bench.exec("train.py").log_dir / store.ARCHIVE_FILE for _ in range(2)]
+    assert archives[0].samefile(archives[1])
+    assert sha256(archives[0].read_bytes()) == record.archive.sha256
 
 
 def test_a_flood_of_processes_stays_inside(bench: Bench) -> None:
@@ -341,7 +366,7 @@ READ_LATER = (
     "progress.csv", "metrics.json", "x.npy", "x.pkl", "x.png", "events.out.tfevents.1", "x.sqlite",
     "x.zip", "x.h5", "x.ipynb", "README", "report.html",
 )  # fmt: skip
-OF_OURS = tuple(sorted(store.OURS - store.PAYLOADS - {"run.json"}))
+OF_OURS = tuple(sorted(store.OURS - store.PAYLOADS - {"run.json", store.ARCHIVE_FILE}))
 
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "device", "link", "directory"])

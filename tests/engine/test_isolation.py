@@ -75,7 +75,9 @@ def probe(bench: Bench, services: HostServices, *flags: str) -> dict[str, Any]:
     return {
         **done.said(),
         "user": bench.user,
-        "declared": {str(done.log_dir): "/log", str(bench.root / "data"): "/workspace/data",
+        "declared": {str(done.log_dir): "/log",
+                     str(done.log_dir / "launch_archive.tar.xz"): "/log/launch_archive.tar.xz",
+                     str(bench.root / "data"): "/workspace/data",
                      str(outside): str(outside)},
         "cache": bench.env["XDG_CACHE_HOME"],
     }  # fmt: skip

@@ -153,15 +153,58 @@ def test_the_local_engine_says_so(launch: Launch, bench: Bench, tmp_path: Path, 
             done = launch("local", REPRORUN_ENGINE="local", **address)
     assert done.code == 0, done.err
     assert watched.requests == []
+    assert done.out.splitlines()[-1] == "without a container"
     ((log_dir, record, result),) = of(done, "local")
     assert result["cwd"] == str(bench.root.resolve())
+    assert result["variant"] == {"exp_name": "local", "x": 1}
     assert record.isolated is False
     assert record.engine is not None
     assert record.engine.name == "local"
     assert (record.status, record.exit_code) == ("finished", 0)
     assert any("without a container" in note for note in record.notes)
+    assert (log_dir / "console.log").read_bytes() == b"without a container\n"
+    assert result["prefix"].startswith(bench.env["XDG_CACHE_HOME"])  # no package of the host's
+    assert [package.name for package in record.packages] == ["cloudpickle"]
+    assert "cloudpickle==" in (log_dir / "requirements.lock").read_text()
+    assert not any("python_command" in note for note in record.notes)
     assert record.archive is not None
     assert record.archive.sha256 == sha256((log_dir / store.ARCHIVE_FILE).read_bytes())
+
+
+def test_local_runs_all_that_a_container_runs(launch: Launch, bench: Bench) -> None:
+    """Payloads in files, hidden GPUs, a script and a Python command of its own, exit codes."""
+    local = {"REPRORUN_ENGINE": "local"}
+    for name in ("cpu", "large", "own", "failing"):
+        done = launch(name, **local)
+        assert done.code == 0, done.err
+        if name == "own":
+            assert "my own wrapper got --args_data" in done.out
+        if name == "failing":
+            assert done.out.splitlines()[-1] == "raised with 7"
+    found = of(launch("dry"), "cpu", "large")
+    assert found[0][2] == {"CUDA_VISIBLE_DEVICES": "-1", "REPRORUN_FORCE_CPU": "True"}
+    assert found[1][2]["digests"] == [sha256(LARGE), sha256(LARGE[::-1])]
+    assert {record.isolated for _, record, _ in found} == {False}
+    failed = store.read_record(str(bench.root / "data/local/experiment/failing"))
+    assert (failed.status, failed.exit_code) == ("failed", 7)
+
+
+def test_local_on_another_python_says_so(launch: Launch) -> None:
+    done = launch("elsewhere")
+    assert done.code == 0, done.err
+    ((_, record, result),) = of(done, "elsewhere")
+    assert result["prefix"] == sys.prefix
+    (note,) = [note for note in record.notes if "python_command" in note]
+    assert f"is the Python of {sys.prefix}: its packages are not the lock's" in note
+    assert note in done.err
+
+
+def test_the_engine_of_the_project(launch: Launch, bench: Bench) -> None:
+    bench.write({"pyproject.toml": '[tool.reprorun]\nengine = "podman"\n'})
+    done = launch("closure")
+    assert done.code == 1
+    assert "podman" in done.err.strip().splitlines()[-2] + done.err.strip().splitlines()[-1]
+    assert not (bench.root / "data").exists()
 
 
 def test_an_engine_that_nobody_knows(launch: Launch) -> None:

@@ -26,8 +26,9 @@ from reprorun.model import ContainerSpec, Mount
 from reprorun.workflow.same_files import sees_our_files
 
 from ..kit import BASE
-from .bench import Bench, one_message
-from .ways import SOCKET, Sshd, TlsFront, make_certificates, running_sshd
+from .bench import Bench, containers_of, one_message
+from .proxy import proxy
+from .ways import SOCKET, Sshd, make_certificates, running_sshd, tls_daemon
 
 Reach = Callable[..., Engine]
 
@@ -69,7 +70,7 @@ def wanted(script: str, *, interactive: bool = False) -> ContainerSpec:
 
 def tunnels() -> list[str]:
     """Sockets that tunnels have left or use."""
-    return [name for name in os.listdir("/tmp") if name.startswith("reprorun-ssh-")]
+    return [str(path) for path in Path("/tmp").glob("reprorun-scratch-*/engine.sock")]
 
 
 def use(engine: Engine) -> None:
@@ -203,126 +204,146 @@ def of_port(port: int) -> list[str]:
 # ---------------------------------------------------------------- TLS
 
 
-@contextmanager
-def front(certificates: Path) -> Iterator[TlsFront]:
-    with closing(TlsFront(certificates)) as made:
-        yield made
-
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_certificates(tmp_path_factory.mktemp("tls") / "right")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def others(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_certificates(tmp_path_factory.mktemp("tls") / "others")
 
 
-def test_over_tls(certificates: Path, reach: Reach, tmp_path: Path) -> None:
-    with front(certificates) as behind:
-        env = {
-            "DOCKER_HOST": behind.address,
-            "DOCKER_TLS_VERIFY": "1",
-            "DOCKER_CERT_PATH": str(certificates),
-            # requests would take it in place of the engine's
-            "REQUESTS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt",
-        }
-        with closing(reach(env)) as engine:
-            container = engine.create(wanted("echo out; echo err >&2"))
-            with closing(engine.attach(container)) as pieces:
-                engine.start(container)
-                assert sorted(pieces) == [("stderr", b"err\n"), ("stdout", b"out\n")]
-            engine.remove(container)
+@pytest.fixture(scope="module")
+def address(certificates: Path) -> Iterator[str]:
+    """Of an engine that listens with TLS."""
+    with tls_daemon(certificates, BASE) as made:
+        yield made
 
 
-def test_output_over_tls_comes_while_it_runs(certificates: Path, reach: Reach) -> None:
-    with front(certificates) as behind:
-        env = {"DOCKER_HOST": behind.address, "DOCKER_CERT_PATH": str(certificates)}
-        with closing(reach(env)) as engine:
-            container = engine.create(wanted("echo first; sleep 30"))
-            with closing(engine.attach(container)) as pieces:
-                engine.start(container)
-                time.sleep(1)  # header and text have come, in one piece
-                began = time.monotonic()
-                assert next(pieces) == ("stdout", b"first\n")
-                assert time.monotonic() - began < 10
-            engine.remove(container)
+def trusting(address: str, certificates: Path) -> dict[str, str]:
+    """Variables with which docker's client finds an engine and its certificates."""
+    return {"DOCKER_HOST": address, "DOCKER_CERT_PATH": str(certificates)}
 
 
-def test_over_tls_by_a_context(certificates: Path, reach: Reach, tmp_path: Path) -> None:
-    with front(certificates) as behind:
-        config = tmp_path / "docker"
-        files = ",".join(f"{name}={certificates}/{name}.pem" for name in ("ca", "cert", "key"))
-        make = ["docker", "context", "create", "lab", "--docker", f"host={behind.address},{files}"]
-        env = {**os.environ, "DOCKER_CONFIG": str(config)}
-        subprocess.run(make, env=env, check=True, capture_output=True)
-        with closing(reach({"DOCKER_CONTEXT": "lab"})) as engine:
-            assert engine.info().named_by == "docker context 'lab'"
-            assert engine.image(BASE) is not None
-        subprocess.run(
-            ["docker", "context", "use", "lab"], env=env, check=True, capture_output=True
-        )
-        os.environ.pop("DOCKER_CONTEXT")
-        with closing(reach({})) as engine:
-            assert engine.info().address == behind.address
+def test_over_tls(address: str, certificates: Path, reach: Reach) -> None:
+    env = {
+        **trusting(address, certificates),
+        "DOCKER_TLS_VERIFY": "1",
+        # requests would take it in place of the engine's
+        "REQUESTS_CA_BUNDLE": "/etc/ssl/certs/ca-certificates.crt",
+    }
+    with closing(reach(env)) as engine:
+        assert engine.info().address == address
+        assert engine.info().remote
+        container = engine.create(wanted("echo out; echo err >&2; echo kept >x; exit 3"))
+        with closing(engine.attach(container)) as pieces:
+            engine.start(container)
+            assert sorted(pieces) == [("stderr", b"err\n"), ("stdout", b"out\n")]
+        assert engine.wait(container).exit_code == 3
+        assert b"kept" in b"".join(engine.copy_out(container, "/tmp/x"))
+        engine.remove(container)
+
+
+def test_output_over_tls_comes_while_it_runs(
+    address: str, certificates: Path, reach: Reach
+) -> None:
+    with closing(reach(trusting(address, certificates))) as engine:
+        container = engine.create(wanted("echo first; sleep 30"))
+        with closing(engine.attach(container)) as pieces:
+            engine.start(container)
+            time.sleep(1)  # header and text have come, in one piece
+            began = time.monotonic()
+            assert next(pieces) == ("stdout", b"first\n")
+            assert time.monotonic() - began < 10
+        engine.remove(container)
+
+
+def test_a_run_over_tls(
+    address: str, certificates: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other engine sees our files: it runs on this machine."""
+    bench.write({"train.py": "print('hello')\nopen('x.txt', 'w').write('kept')\n"})
+    bench.commit()
+    done = bench.exec("train.py", env=trusting(address, certificates))
+    assert (done.code, done.out) == (0, "hello\n"), done.err
+    assert (done.log_dir / "outputs/x.txt").read_text() == "kept"
+
+
+def test_over_tls_by_a_context(
+    address: str, certificates: Path, reach: Reach, tmp_path: Path
+) -> None:
+    config = tmp_path / "docker"
+    files = ",".join(f"{name}={certificates}/{name}.pem" for name in ("ca", "cert", "key"))
+    make = ["docker", "context", "create", "lab", "--docker", f"host={address},{files}"]
+    env = {**os.environ, "DOCKER_CONFIG": str(config)}
+    subprocess.run(make, env=env, check=True, capture_output=True)
+    with closing(reach({"DOCKER_CONTEXT": "lab"})) as engine:
+        assert engine.info().named_by == "docker context 'lab'"
+        assert engine.image(BASE) is not None
+    subprocess.run(["docker", "context", "use", "lab"], env=env, check=True, capture_output=True)
+    os.environ.pop("DOCKER_CONTEXT")
+    with closing(reach({})) as engine:
+        assert engine.info().address == address
 
 
 def test_an_engine_with_a_certificate_of_somebody_else(
-    certificates: Path, others: Path, reach: Reach
+    address: str, others: Path, reach: Reach
 ) -> None:
-    with (
-        front(others) as behind,
-        pytest.raises(EngineUnavailable, match="not one to trust") as error,
-    ):
-        reach({"DOCKER_HOST": behind.address, "DOCKER_CERT_PATH": str(certificates)})
+    with pytest.raises(EngineUnavailable, match="not one to trust") as error:
+        reach(trusting(address, others))
     assert "DOCKER_CERT_PATH" in refused(error)
 
 
 def test_an_engine_that_does_not_take_our_certificate(
-    certificates: Path, others: Path, reach: Reach, tmp_path: Path
+    address: str, certificates: Path, others: Path, reach: Reach, tmp_path: Path
 ) -> None:
     mixed = tmp_path / "mixed"
     mixed.mkdir()
     for source, name in ((certificates, "ca"), (others, "cert"), (others, "key")):
         (mixed / f"{name}.pem").write_bytes((source / f"{name}.pem").read_bytes())
-    with front(certificates) as behind, pytest.raises(EngineUnavailable) as error:
-        reach({"DOCKER_HOST": behind.address, "DOCKER_CERT_PATH": str(mixed)})
+    with pytest.raises(EngineUnavailable) as error:
+        reach(trusting(address, mixed))
     assert "certificate" in refused(error)
 
 
 def test_a_certificate_for_another_name(reach: Reach, tmp_path: Path) -> None:
     made = make_certificates(tmp_path / "name", name="192.0.2.1")
-    with front(made) as behind, pytest.raises(EngineUnavailable, match="not one to trust") as error:
-        reach({"DOCKER_HOST": behind.address, "DOCKER_CERT_PATH": str(made)})
+    with (
+        tls_daemon(made) as other,
+        pytest.raises(EngineUnavailable, match="not one to trust") as error,
+    ):
+        reach(trusting(other, made))
     refused(error)
 
 
-def test_files_that_are_no_certificates(certificates: Path, reach: Reach, tmp_path: Path) -> None:
+def test_files_that_are_no_certificates(address: str, reach: Reach, tmp_path: Path) -> None:
     for name in ("ca", "cert", "key"):
         (tmp_path / f"{name}.pem").write_text("no PEM\n")
-    with front(certificates) as behind, pytest.raises(EngineUnavailable) as error:
-        reach({"DOCKER_HOST": behind.address, "DOCKER_CERT_PATH": str(tmp_path)})
+    with pytest.raises(EngineUnavailable) as error:
+        reach(trusting(address, tmp_path))
     refused(error)
 
 
-def test_an_engine_that_speaks_tls_when_none_is_meant(certificates: Path, reach: Reach) -> None:
-    with front(certificates) as behind, pytest.raises(EngineUnavailable) as error:
-        reach({"DOCKER_HOST": behind.address})
-    refused(error)
+def test_an_engine_that_speaks_tls_when_none_is_meant(address: str, reach: Reach) -> None:
+    with pytest.raises(EngineUnavailable, match="speaks TLS") as error:
+        reach({"DOCKER_HOST": address})
+    assert "DOCKER_CERT_PATH" in refused(error)
 
 
 # ---------------------------------------------------------------- what is no engine
 
 
 @contextmanager
-def answering(body: bytes) -> Iterator[str]:
+def answering(body: bytes, version: str | None = None) -> Iterator[str]:
     """Something that answers every request with the same."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))
+            if version is not None:
+                self.send_header("Api-Version", version)
             self.end_headers()
             self.wfile.write(body)
 
@@ -338,17 +359,27 @@ def answering(body: bytes) -> Iterator[str]:
         server.server_close()
 
 
-@pytest.mark.parametrize("body", [b"hello", b"[]", b'{"ApiVersion": 7}', b'{"ApiVersion": "new"}'])
-def test_something_that_is_no_engine(body: bytes, reach: Reach) -> None:
-    with answering(body) as address, pytest.raises(EngineUnavailable) as error:
+@pytest.mark.parametrize("version", [None, "", "new", "1.41.2", "99999.1"])
+def test_something_that_is_no_engine(version: str | None, reach: Reach) -> None:
+    with answering(b"OK", version) as address, pytest.raises(EngineUnavailable) as error:
         reach({"DOCKER_HOST": address})
+    assert "is no Docker Engine" in refused(error)
+
+
+@pytest.mark.parametrize("body", [b"hello", b"<html>", b'{"Name": '])
+def test_something_that_only_pings_like_an_engine(body: bytes, reach: Reach) -> None:
+    with (
+        answering(body, "1.41") as address,
+        closing(reach({"DOCKER_HOST": address})) as engine,
+        pytest.raises(EngineUnavailable, match="sends no JSON") as error,
+    ):
+        engine.info()
     refused(error)
 
 
 def test_an_engine_that_is_too_old(reach: Reach) -> None:
-    body = json.dumps({"ApiVersion": "1.39", "MinAPIVersion": "1.12"}).encode()
     with (
-        answering(body) as address,
+        answering(b"OK", "1.39") as address,
         pytest.raises(EngineUnavailable, match=r"version 1\.39") as error,
     ):
         reach({"DOCKER_HOST": address})
@@ -392,6 +423,35 @@ def test_a_run_over_ssh_to_this_machine(sshd: Sshd, bench: Bench) -> None:
     assert (done.log_dir / "outputs/x.txt").read_text() == "kept"
     assert done.record.engine is not None
     assert done.record.engine.name == "docker"
+
+
+def test_a_host_key_that_changed_ends_the_command(sshd: Sshd, bench: Bench) -> None:
+    sshd.stop()
+    sshd.change_key()
+    sshd.start()
+    bench.write({"train.py": "print('never')\n"})
+    done = bench.exec("train.py", env=sshd.env)
+    assert done.code == 125
+    assert "has changed" in one_message(done.err)
+    assert not (done.log_dir / "run.json").exists()
+
+
+@pytest.mark.long
+def test_an_engine_that_stops_answering(bench: Bench, tmp_path: Path) -> None:
+    bench.write({"train.py": "print('hello')\n"})
+    bench.commit()
+    assert bench.exec("train.py").code == 0  # the base image has been asked for its Python
+    with proxy(tmp_path, hold="/start") as silent:
+        done = bench.exec("train.py", env={"DOCKER_HOST": silent.address})
+    assert silent.held.is_set()
+    assert (done.code, done.out) == (125, "")
+    assert f"the engine at {silent.address} does not answer" in one_message(done.err)
+    assert done.record.status == "lost"
+    assert len(containers_of(done.record.id)) == 1  # it may run by now, for all that we know
+    recovered = bench.reprorun("recover")
+    assert (recovered.code, "its container was not started" in recovered.out) == (1, True)
+    assert containers_of(done.record.id) == []
+    assert done.record.status == "lost"
 
 
 def test_plain_tcp_to_another_machine(bench: Bench) -> None:

@@ -81,6 +81,20 @@ def test_a_base_image_of_another_platform(project: Bench) -> None:
     assert not (done.log_dir / "run.json").exists()
 
 
+def test_a_dockerfile_of_the_projects_own(project: Bench) -> None:
+    project.write({"Dockerfile": f"FROM {BASE}\nCOPY built.txt /\n", "built.txt": "built\n"})
+    project.write({"tell.py": "print(open('/built.txt').read(), end='')\n"})
+    project.commit()
+    far = project.exec("tell.py", flags=["--platform", "linux/arm64", "--file", "Dockerfile"])
+    assert far.code == 2
+    assert "built for the engine's own platform, linux/amd64" in one_message(far.err)
+    assert "building" not in far.err
+    assert not (far.log_dir / "run.json").exists()
+    near = project.exec("tell.py", flags=["--platform", "linux/amd64", "--file", "Dockerfile"])
+    assert (near.code, near.out) == (0, "built\n"), near.err
+    assert near.record.platform == "linux/amd64"
+
+
 def test_the_platform_is_recorded_and_kept(project: Bench) -> None:
     done = project.exec("train.py", flags=["--platform", "linux/amd64"])
     assert (done.code, done.out) == (0, "x86_64\n"), done.err

@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from reprorun import store
+from reprorun.probe.hardware import find_hardware
 from reprorun.workflow.carrying import ARRIVING
 
 from .bench import PATIENCE, REPRORUN, Bench, Done, client, containers_of, one_message, sha256
@@ -193,6 +195,10 @@ def test_a_run_as_if_it_were_here(away: Away) -> None:
     assert os.path.samefile(*archives)
     assert {entry.target for entry in done.record.inputs} == {str(data), "/workspace/near.csv"}
     assert done.record.peak_memory
+    # the far machine is this one: what it says of itself is what we measure
+    assert done.record.engine is not None
+    assert done.record.engine.remote
+    assert done.record.host == replace(find_hardware(), gpus=(), gpu_driver=None)
     is_true(done.log_dir)
     nothing_is_left(done.log_dir)
 
@@ -242,13 +248,44 @@ def test_a_sweep(away: Away) -> None:
         nothing_is_left(path)
 
 
-def test_a_shell_says_what_it_can_not(away: Away) -> None:
-    away.bench.write({"train.py": "print('hello')\n"})
+def test_a_shell_has_copies(away: Away) -> None:
+    data = away.data / "set"
+    away.seen(data).mkdir()
+    (away.seen(data) / "a.csv").write_text("1\n")
+    away.bench.write({"train.py": "open('x.txt', 'w').write('kept')\n"})
     away.bench.commit()
-    assert away.exec("train.py").code == 0
-    done = away.reprorun("shell", str(away.bench.records / "run"), "--", "true")
-    assert done.code == 125
-    assert "does not see" in one_message(done.err)
+    done = away.exec("train.py", "--input", str(data))
+    assert done.code == 0, done.err
+    before = digests(done.log_dir)
+    script = (
+        f"cat {data}/a.csv /record/outputs/x.txt; ls /log; id -u; echo mine >/log/mine; "
+        f"for f in {data}/a.csv /record/run.json; do (echo no >$f) 2>/dev/null && echo written; "
+        "done; cat; exit 7"
+    )
+    words = ("shell", str(away.bench.records / "run"), "--", "sh", "-c", script)
+    shell = subprocess.run(
+        away.words(*words), env=away.env({}), input=b"typed\n", capture_output=True,
+        timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert shell.returncode == 7, shell.stderr
+    ours = "launch_archive.tar.xz\nmetadata.json\nrun.json\n"
+    assert shell.stdout.decode() == f"1\nkept{ours}{os.getuid()}\ntyped\n"
+    assert b"the shell has copies of them" in shell.stderr
+    assert digests(done.log_dir) == before
+    assert shells_there() == []
+
+
+def digests(directory: Path) -> dict[str, str]:
+    """Everything that lies in a directory."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path.relative_to(directory)): sha256(path.read_bytes()) for path in files}
+
+
+def shells_there() -> list[str]:
+    with client() as engine:
+        label = {"label": "reprorun.carried"}
+        found = [container.name for container in engine.containers.list(all=True, filters=label)]
+    return [name for name in found if name.endswith("-shell")]
 
 
 # ---------------------------------------------------------------- what breaks

@@ -1,14 +1,12 @@
-"""Ways to the engine that is there, as users have them: a real sshd, and TLS with certificates."""
+"""Ways to engines, as users have them: a real sshd, and one that listens with TLS."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from .bench import socket_path
+from .daemon import daemon, hand_over
 
 PATIENCE = 20  # seconds until sshd answers
 SOCKET = socket_path()  # of now: tests set DOCKER_HOST
-_PIECE = 1 << 16
 
 
 def free_port() -> int:
@@ -176,49 +174,25 @@ def make_certificates(place: Path, name: str = "127.0.0.1") -> Path:
     return place
 
 
-class TlsFront:
-    """The engine behind TLS: who has no certificate of the authority is not let in."""
+@contextmanager
+def tls_daemon(certificates: Path, *images: str) -> Iterator[str]:
+    """An engine that listens with TLS, on loopback; yields its address for DOCKER_HOST.
 
-    def __init__(self, certificates: Path) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificates / "host.pem", certificates / "host-key.pem")
-        context.load_verify_locations(certificates / "ca.pem")
-        context.verify_mode = ssl.CERT_REQUIRED
-        self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+    Who has no certificate of the authority is not let in.
 
-    def close(self) -> None:
-        """Take no more connections."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(near,), daemon=True).start()
-
-    def _serve(self, near: socket.socket) -> None:
-        with (
-            suppress(OSError),
-            self._context.wrap_socket(near, server_side=True) as client,
-            socket.socket(socket.AF_UNIX) as far,
-        ):
-            far.connect(str(SOCKET))
-            forth = threading.Thread(target=_copy, args=(client, far), daemon=True)
-            forth.start()
-            _copy(far, client)
-            socket.socket.shutdown(client, socket.SHUT_RDWR)  # wakes the other thread, too
-            forth.join()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(_PIECE):
-            target.sendall(piece)
-    if not isinstance(target, ssl.SSLSocket):
-        with suppress(OSError):
-            target.shutdown(socket.SHUT_WR)
+    Args:
+        certificates: as `make_certificates` makes them.
+        images: of the tests' engine, that it is to have.
+    """
+    arguments = (
+        *("--tlsverify", "--tlscacert", str(certificates / "ca.pem")),
+        *("--tlscert", str(certificates / "host.pem")),
+        *("--tlskey", str(certificates / "host-key.pem")),
+    )
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        daemon(arguments, listener=listener) as made,
+    ):
+        for image in images:
+            hand_over(image, made.address)
+        yield f"tcp://127.0.0.1:{listener.getsockname()[1]}"

@@ -102,9 +102,19 @@ def local():
     """Run without a container."""
 
     def experiment(config, variant, *rest):
-        save(config, pid_of_launcher=variant["pid"] == os.getppid(), cwd=os.getcwd())
+        print("without a container")
+        save(config, variant=variant, cwd=os.getcwd(), prefix=sys.prefix)
 
-    run_experiment(experiment, exp_name="local", variant={"pid": os.getpid()}, **OPTIONS)
+    run_experiment(experiment, exp_name="local", variant={"x": 1}, **OPTIONS)
+
+
+def elsewhere():
+    """Run without a container, on the Python that launches."""
+
+    def experiment(config, variant, *rest):
+        save(config, prefix=sys.prefix)
+
+    run_experiment(experiment, exp_name="elsewhere", python_command=sys.executable, engine="local")
 
 
 def own():

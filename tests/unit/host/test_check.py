@@ -17,6 +17,7 @@ from reprorun.compare.values import Settings, Tolerance
 from reprorun.engine.fake import FakeProcess
 from reprorun.errors import EngineUnavailable, UsageError
 from reprorun.model import Changes
+from reprorun.vary.applying import parse_wanted
 from reprorun.workflow.check import (
     PLACE,
     CheckOptions,
@@ -107,6 +108,16 @@ def test_the_same_kept(lab: Lab) -> None:
     (repeat,) = result.repeats
     assert repeat.log_dir
     assert store.read_record(repeat.log_dir).rerun_of == store.read_record(record).id
+
+
+def test_gpus_that_are_not_there_are_no_circumstance(lab: Lab) -> None:
+    """Named as a factor, they are asked for: the CPU is not taken in their place."""
+    record = lab.record(writes("1\n"))
+    lab.engine.builds.clear()
+    result = lab.one(record, vary=parse_wanted("device=gpu"))
+    assert result.verdict == "error"
+    assert "GPUs were asked for" in (result.error or "")
+    assert lab.engine.builds == []
 
 
 def test_another_result(lab: Lab) -> None:

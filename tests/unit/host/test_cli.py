@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import click
 import pytest
 
 import reprorun
-from reprorun import errors, record_index, store
+from reprorun import errors, files, record_index, store
 from reprorun.cli import COMMANDS, run
 from reprorun.cli.records import _HEADER
 from reprorun.engine.fake import FakeEngine
@@ -157,8 +158,20 @@ def test_an_error_of_the_system_is_no_traceback(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing(monkeypatch, PermissionError(13, "Permission denied", "/x"))
-    assert run(["ls", "."]) == 1
-    assert capsys.readouterr().err == "reprorun: error: [Errno 13] Permission denied: '/x'\n"
+    assert run(["ls", "."]) == 125  # not 1, which says that something differs
+    assert capsys.readouterr().err == "reprorun: error: /x: Permission denied\n"
+
+
+def test_a_cache_that_can_not_be_written_is_named(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = files.cache_directory("wheels")
+    failing(monkeypatch, OSError(errno.EROFS, "Read-only file system", path))
+    assert run(["ls", "."]) == 125
+    assert "name another place in XDG_CACHE_HOME" in capsys.readouterr().err
+    failing(monkeypatch, OSError(errno.ENOSPC, "No space left on device", path))
+    assert run(["ls", "."]) == 125
+    assert "is full. Free some space, or name another in XDG_CACHE_HOME" in capsys.readouterr().err
 
 
 def test_a_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

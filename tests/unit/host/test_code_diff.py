@@ -456,4 +456,4 @@ def test_the_reason_is_the_archives() -> None:
     """The words by which log directories are recognised are those that the archive writes."""
     from reprorun.experiment import tree
 
-    assert tree._EARLIER_RUN == code_diff.EARLIER_RUN
+    assert tree.EARLIER_RUN == code_diff.EARLIER_RUN

@@ -16,6 +16,7 @@ from reprorun.sweeps.book import SWEEP_FILE, Book, read_book
 from reprorun.sweeps.points import Points
 from reprorun.sweeps.values import Entry, Head, PointsSpec
 from reprorun.workflow.drive import Drive, Fate, Policy, decide
+from reprorun.workflow.outcome import FROM_OUTSIDE
 from reprorun.workflow.report import Silent
 from reprorun.workflow.runner import Ended, Job
 
@@ -281,6 +282,8 @@ GONE = EngineUnavailable("no engine answers")
     [
         ("finished", {}, 1, {}, Fate(status="finished")),
         ("interrupted", {"exit_code": 130}, 1, {}, Fate(status="interrupted")),
+        ("stopped", {"exit_code": 130}, 1, {}, Fate(status="interrupted", again=True)),
+        ("stopped", {"exit_code": 130}, 3, {}, Fate(status="interrupted")),
         ("failed", {"exit_code": 1}, 1, {}, Fate(status="failed")),
         ("failed", {"exit_code": 1}, 1, {"retry_failed": True}, Fate(status="failed", again=True)),
         ("failed", {"exit_code": 1}, 3, {"retry_failed": True}, Fate(status="failed")),
@@ -297,6 +300,8 @@ def test_what_becomes_of_a_run(
     status: Any, fields: dict[str, Any], attempts: int, policy: dict[str, Any], fate: Fate
 ) -> None:
     record = record_of(status) if status else None
+    if status == "stopped":
+        record = record_of("interrupted", FROM_OUTSIDE)
     ended = Ended(job=job(), record=record, log_dir="/x" if record else None, **fields)
     moves = attempts if ended.moved else 0
     assert decide(ended, attempts, moves, Policy(**policy)) == fate

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from reprorun import engine
+from reprorun import engine, launch_sweep
 from reprorun.cli.engines import chosen_engine, is_local
 from reprorun.errors import UsageError
+from reprorun.launch_sweep import SweepResult, sweep
 
 
 @pytest.fixture
@@ -42,6 +43,23 @@ def test_local_is_for_exec_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("REPRORUN_ENGINE", "local")
     with pytest.raises(UsageError, match="REPRORUN_ENGINE: local runs no containers"):
         chosen_engine(None, str(tmp_path))
+
+
+def test_a_sweep_from_python_goes_by_the_project(
+    tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_text("")
+    (tmp_path / "pyproject.toml").write_text('[tool.reprorun]\nengine = "podman"\n')
+    result = SweepResult("x", (), True)
+    monkeypatch.setattr(launch_sweep, "_result", lambda swept: result)
+    monkeypatch.setattr(launch_sweep, "_run", lambda request, connect, *_: connect())
+    assert sweep(tmp_path / "train.py", grid={"a": [1]}) is result
+    sweep(tmp_path / "train.py", grid={"a": [1]}, engine="docker")
+    monkeypatch.setenv("REPRORUN_ENGINE", "docker")
+    sweep(tmp_path / "train.py", grid={"a": [1]})
+    assert asked == [("podman",), ("docker",), ("docker",)]
+    with pytest.raises(UsageError, match="local runs no containers"):
+        sweep(tmp_path / "train.py", grid={"a": [1]}, engine="local")
 
 
 @pytest.mark.parametrize("name", ["rkt", "Docker", " podman"])

@@ -14,6 +14,7 @@ import pytest
 
 from reprorun.engine import places, ssh
 from reprorun.engine.places import Place, Tls, find_place
+from reprorun.engine.route import Route
 from reprorun.errors import EngineError, EngineUnavailable, UsageError
 
 Listen = Callable[[Path], None]
@@ -118,6 +119,19 @@ def test_contexts_are_not_looked_for_in_the_working_directory(
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(UsageError, match="no docker context 'lab'"):
         find_place(None, {**home, "DOCKER_CONTEXT": "lab"})
+
+
+def test_a_machine_that_has_gone_is_noticed() -> None:
+    """A run is waited for without a time limit: the connection itself has to be looked after."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = Place(address=f"tcp://127.0.0.1:{server.getsockname()[1]}", by="a test")
+        with Route(place)._connect() as link:
+            assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            limits = [
+                link.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_USER_TIMEOUT)
+            ]
+    assert limits == [15, 15, 60_000]
 
 
 # ---------------------------------------------------------------- Podman
@@ -342,7 +356,7 @@ def test_nothing_stays_of_a_tunnel_that_does_not_stand(
 ) -> None:
     place = tmp_path / "tmp"
     place.mkdir()
-    monkeypatch.setattr(ssh.tempfile, "tempdir", str(place))
+    monkeypatch.setattr("tempfile.tempdir", str(place))
     program = tmp_path / "ssh"
     program.write_text("#!/bin/sh\necho 'me@lab: Permission denied (publickey).' >&2\nexit 255\n")
     program.chmod(0o755)

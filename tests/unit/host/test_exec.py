@@ -328,6 +328,36 @@ def test_outputs_that_can_not_be_brought_out_keep_the_container(
     assert "could not be brought out" in (record.reason or "")
 
 
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_one_file_that_can_not_be_brought_out_is_named(
+    all_of_them: bool, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where none can, the engine is about to end; then the container keeps them."""
+    whole = bench.engine.copy_out
+
+    def refuse(container: str, path: str) -> Any:
+        if all_of_them or path.endswith("odd"):
+            raise EngineError("the engine refused: invalid argument")
+        return whole(container, path)
+
+    def program(process: FakeProcess) -> int:
+        process.write("odd", b"1")
+        process.write("plain", b"2")
+        return 0
+
+    bench.engine.programs["python"] = program
+    monkeypatch.setattr(bench.engine, "copy_out", refuse)
+    if all_of_them:
+        with pytest.raises(EngineError, match="The container is kept"):
+            bench.run()
+        assert len(bench.engine.containers) == 1
+        return
+    record = bench.run().record
+    assert [output.path for output in record.outputs] == ["outputs/plain"]
+    assert [left.path for left in record.not_kept] == ["odd"]
+    assert bench.engine.containers == {}
+
+
 def test_a_container_that_can_not_be_removed_changes_nothing_else(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,6 +407,26 @@ def test_an_engine_that_goes_away_leaves_the_end_open(
     assert len(bench.engine.containers) == 1
 
 
+def test_an_engine_that_stands_still_is_not_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = threading.Event()
+
+    def silent(container: str) -> Any:
+        raise EngineUnavailable("the engine does not answer")
+
+    bench.run()
+    monkeypatch.setattr(attend, "ASK", 0.1)
+    monkeypatch.setattr(attend, "GLANCE", 0.05)
+    monkeypatch.setattr(bench.engine, "wait", lambda container: never.wait())
+    monkeypatch.setattr(bench.engine, "state", silent)
+    with pytest.raises(EngineUnavailable):
+        bench.run()
+    never.set()
+    record = store.read_record(str(bench.root / "data/local/experiment/train_1"))
+    assert (record.status, record.exit_code) == ("lost", None)
+
+
 def test_what_the_guest_brought_out_is_not_asked_for_again(bench: Bench) -> None:
     report = {"seconds": 1.5, "peak_memory": 1024, "outputs_kept": True, "not_kept": []}
 
@@ -405,15 +455,27 @@ def test_a_guest_report_that_is_nonsense_is_dropped(bench: Bench) -> None:
     assert finished.record.peak_memory is None
 
 
+def test_the_archive_can_not_be_written_over_from_inside(bench: Bench) -> None:
+    def program(process: FakeProcess) -> int:
+        with pytest.raises(OSError, match="read-only"):
+            process.write("/log/launch_archive.tar.xz", b"something else")
+        return 0
+
+    bench.engine.programs["python"] = program
+    assert bench.run().exit_code == 0
+
+
 def test_an_archive_that_was_written_over_is_told(bench: Bench) -> None:
     def program(process: FakeProcess) -> int:
-        process.write("/log/launch_archive.tar.xz", b"something else")
+        log_dir = next(m.source for m in process.spec.mounts if m.target == "/log")
+        (Path(log_dir) / "launch_archive.tar.xz").unlink()
+        (Path(log_dir) / "launch_archive.tar.xz").write_bytes(b"something else")
         return 0
 
     assert not any("changed" in note for note in bench.run().record.notes)
     bench.engine.programs["python"] = program
     notes = bench.run().record.notes
-    assert any("changed launch_archive.tar.xz" in note for note in notes)
+    assert any("launch_archive.tar.xz was changed" in note for note in notes)
 
 
 def test_a_process_killed_for_want_of_memory_is_told(bench: Bench) -> None:

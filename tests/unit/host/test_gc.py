@@ -14,10 +14,22 @@ import pytest
 
 from reprorun import files, known, store
 from reprorun.engine.fake import FakeEngine
+from reprorun.engine.references import PARENT_REPOSITORY
 from reprorun.environment.fetch import cached, keep
 from reprorun.environment.layers import environment_layers
 from reprorun.errors import EngineError, RecordError, UsageError
-from reprorun.model import ContainerSpec, Image, InputFile, Lock, Package, RemoteFile, Source
+from reprorun.experiment import archive_cache
+from reprorun.model import (
+    Archive,
+    ContainerSpec,
+    Image,
+    InputFile,
+    Lock,
+    Package,
+    RemoteFile,
+    Source,
+)
+from reprorun.notes import write_note
 from reprorun.plan import ENVIRONMENT_REPOSITORY
 from reprorun.workflow.garbage import Garbage, find_garbage, remove
 from reprorun.workflow.restore import base_tag
@@ -76,6 +88,10 @@ def note(part: str, name: str, data: bytes = b"x") -> Path:
     return path
 
 
+def sealed(part: str, name: str, content: object) -> None:
+    write_note(os.path.join(files.cache_directory(part), name), msgspec.json.encode(content))
+
+
 # ---------------------------------------------------------------- the cache
 
 
@@ -109,15 +125,46 @@ def test_layers_of_an_environment_that_a_record_names_stay(tmp_path: Path) -> No
     assert found() == [("layer", "0" * 64)]
 
 
+def test_launch_archives_that_a_record_names_stay(tmp_path: Path) -> None:
+    kept, linked, old = (archived(tmp_path, name) for name in ("kept", "linked", "old"))
+    os.unlink(tmp_path / "old.tar.xz")
+    archive_cache.put("a.state", f"{kept} 4 1 1\n".encode())
+    archive_cache.put("b.state", f"{old} 3 1 1\n".encode())
+    note("archives", "c.tree")
+    os.utime(note("archives", "d.tree"), (1, 1))
+    os.utime(note("archives", ".reprorun-1.tmp"), (1, 1))
+    remembered(tmp_path / "run", archive=Archive(sha256=kept, size=4, files=1))
+    garbage = find_garbage([], None)
+    assert sorted((entry.kind, entry.name, entry.size) for entry in garbage) == sorted(
+        [
+            ("archive", f"{linked}.tar.xz", 0),  # a record that nobody knows shares it
+            ("archive", f"{old}.tar.xz", 3),
+            *(("note", name, size) for name, size in (("b.state", 136), ("d.tree", 1))),
+            ("note", ".reprorun-1.tmp", 1),
+        ]
+    )
+    remove(garbage, None, print)
+    assert found() == []
+    assert (tmp_path / "linked.tar.xz").read_bytes() == b"linked"
+
+
+def archived(place: Path, content: str) -> str:
+    """Put a launch archive into the cache, and into a record; return its digest."""
+    (place / content).write_text(content)
+    digest = files.sha256_of(str(place / content))
+    assert archive_cache.place(str(place / content), digest, str(place / f"{content}.tar.xz"))
+    return digest
+
+
 def test_locks_stay_while_all_their_wheels_do(tmp_path: Path) -> None:
     six, old = package("six"), package("old")
     remembered(tmp_path / "run", six)
-    note("locks", "a.json", msgspec.json.encode(Lock(packages=(six,))))
-    note("locks", "b.json", msgspec.json.encode(Lock(packages=(six, old))))
+    sealed("locks", "a.json", Lock(packages=(six,)))
+    sealed("locks", "b.json", Lock(packages=(six, old)))
     note("locks", "c.json", b"damaged")
-    note("built", "d.json", msgspec.json.encode({"wheel": six.wheel, "built_with": []}))
-    note("built", "e.json", msgspec.json.encode({"wheel": old.wheel, "built_with": []}))
-    note("built", "f.json", b"[]")
+    sealed("built", "d.json", {"wheel": six.wheel, "built_with": []})
+    sealed("built", "e.json", {"wheel": old.wheel, "built_with": []})
+    sealed("built", "f.json", [])
     assert [name for kind, name in found() if kind != "wheel"] == [
         "b.json", "c.json", "e.json", "f.json",
     ]  # fmt: skip
@@ -316,6 +363,21 @@ def test_base_images_out_of_packs(tmp_path: Path) -> None:
     assert [(entry.kind, entry.id) for entry in found] == [("image", "reprorun/base:old")]
     remove(found, engine, print)
     assert set(engine.images) == {"python:3", needed, "lab:1"}  # the user's own names stay
+
+
+def test_names_that_a_killed_build_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = f"{PARENT_REPOSITORY}:0123"
+    tagged = Image(id="sha256:1", tags=("python:3", left))
+    fetched = Image(id="sha256:2", tags=(f"{left}4",), repo_digests=("python@sha256:1",))
+    only = Image(id="sha256:3", tags=(f"{left}5",))  # it would go with its last name
+    images = {tag: image for image in (tagged, fetched, only) for tag in image.tags}
+    engine = FakeEngine(images=images)
+    there = {PARENT_REPOSITORY: (tagged, fetched, only)}  # as a real one tells of them
+    monkeypatch.setattr(engine, "tagged_images", lambda repository: there.get(repository, ()))
+    found = find_garbage((), engine)
+    assert [(entry.kind, entry.name) for entry in found] == [("name", left), ("name", f"{left}4")]
+    remove(found, engine, print)
+    assert set(engine.images) == {"python:3", f"{left}5"}
 
 
 def test_inputs_out_of_packs(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from docker.types import DeviceRequest
 
 from reprorun.engine.devices import find_gpu_nodes
 from reprorun.engine.docker_values import gpus_for, info_of, refuse_gpus
@@ -57,6 +56,10 @@ def device(*names: str) -> Gpus:
 
 def cdi(*names: str, kind: str = "nvidia.com/gpu") -> GpuRequest:
     return GpuRequest(driver="cdi", devices=tuple(f"{kind}={name}" for name in names))
+
+
+def device_node(path: str) -> dict[str, str]:
+    return {"PathOnHost": path, "PathInContainer": path, "CgroupPermissions": "rwm"}
 
 
 def nodes(*numbers: int) -> GpuRequest:
@@ -164,27 +167,27 @@ def test_the_groups_that_may_open_device_nodes() -> None:
         (None, {}, ""),
         (
             GpuRequest(count=2),
-            {"device_requests": [DeviceRequest(capabilities=[["gpu"]], count=2)]},
+            {"DeviceRequests": [{"Capabilities": [["gpu"]], "Count": 2}]},
             "2 by device request",
         ),
         (
             GpuRequest(devices=("0", "2")),
-            {"device_requests": [DeviceRequest(capabilities=[["gpu"]], device_ids=["0", "2"])]},
+            {"DeviceRequests": [{"Capabilities": [["gpu"]], "DeviceIDs": ("0", "2")}]},
             "0, 2 by device request",
         ),
         (
             cdi("0"),
-            {"device_requests": [DeviceRequest(driver="cdi", device_ids=["nvidia.com/gpu=0"])]},
+            {"DeviceRequests": [{"Driver": "cdi", "DeviceIDs": ("nvidia.com/gpu=0",)}]},
             "nvidia.com/gpu=0 by CDI",
         ),
         (
             GpuRequest(runtime="nvidia", count=-1),
-            {"runtime": "nvidia"},
+            {"Runtime": "nvidia"},
             "all by the nvidia runtime",
         ),
         (
             nodes(128),
-            {"devices": ["/dev/kfd:/dev/kfd:rwm", "/dev/dri/renderD128:/dev/dri/renderD128:rwm"]},
+            {"Devices": [device_node("/dev/kfd"), device_node("/dev/dri/renderD128")]},
             "/dev/kfd, /dev/dri/renderD128 by device nodes",
         ),
     ],

@@ -26,7 +26,7 @@ def record() -> Record:
 def test_it_can_be_read_by_whoever_the_container_runs_as(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        Keeper(str(tmp_path), record())
+        Keeper(str(tmp_path), record()).begin()
     finally:
         os.umask(before)
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o644
@@ -35,12 +35,14 @@ def test_it_can_be_read_by_whoever_the_container_runs_as(tmp_path: Path) -> None
 
 def test_it_goes_when_the_record_is_finished(tmp_path: Path) -> None:
     keeper = Keeper(str(tmp_path), record())
+    keeper.begin()
     keeper.free_reserve()
     assert sorted(os.listdir(tmp_path)) == ["run.json"]
 
 
 def test_it_goes_when_the_run_could_not_be_made(tmp_path: Path) -> None:
     keeper = Keeper(str(tmp_path), record())
+    keeper.begin()
     with pytest.raises(RuntimeError), keeper.telling_failures():
         raise RuntimeError
     assert sorted(os.listdir(tmp_path)) == ["run.json"]

@@ -11,6 +11,7 @@ import pytest
 from reprorun import store
 from reprorun.engine.protocol import Stream
 from reprorun.errors import BuildFailed, EngineError
+from reprorun.held import hold, take_over
 from reprorun.workflow.console import TAIL, Console
 from reprorun.workflow.keeper import Keeper
 from reprorun.workflow.report import Silent
@@ -66,6 +67,39 @@ def test_the_first_failure_is_the_one_to_hear_of(
     monkeypatch.setattr(store, "write_record", full)
     with pytest.raises(BuildFailed), keeper.telling_failures():
         raise BuildFailed("no space")
+
+
+def test_no_room_for_what_a_run_needs_ends_the_record(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    with pytest.raises(EngineError, match="is full"):
+        keeper.begin()
+    assert kept(keeper).status == "failed"
+    assert [path.name for path in Path(keeper.log_dir).iterdir()] == [store.RUN_FILE]
+
+
+def test_what_could_not_be_written_is_not_told_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`reprorun recover` goes by what was told: it would take the record for closed."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    record = values.record(status="running", exit_code=None)
+    keeper = Keeper(str(tmp_path), record, hold(record.id, log_dir=str(tmp_path)))
+    keeper.write_outcome(exit_code=0)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "write_record", full)
+    with pytest.raises(EngineError), keeper.telling_failures():
+        keeper.close(status="finished")
+    (left,) = take_over()
+    assert left.mark.record is not None
+    assert (left.mark.record.status, left.mark.record.exit_code) == ("running", 0)
 
 
 class Full:

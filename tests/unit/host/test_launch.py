@@ -137,10 +137,14 @@ class Workflow:
 
     def __init__(self, outcomes: list[Any]) -> None:
         self.specs: list[RunSpec] = []
+        self.connects: list[Any] = []
         self.outcomes = outcomes
+        self.last: tuple[Any, ...] = ()
 
-    def __call__(self, spec: RunSpec, connect: Any, report: Any) -> Finished:
+    def __call__(self, spec: RunSpec, connect: Any, *last: Any) -> Finished:
         self.specs.append(spec)
+        self.connects.append(connect)
+        self.last = last
         outcome = self.outcomes.pop(0) if self.outcomes else 0
         if isinstance(outcome, Exception):
             raise outcome
@@ -194,6 +198,94 @@ def test_settings_count(workflow: Workflow, tmp_path: Path, monkeypatch: Any) ->
     run_experiment(experiment)
     (spec,) = workflow.specs
     assert (spec.limits.memory, spec.network) == (1 << 30, "bridge")
+
+
+# ---------------------------------------------------------------- which engine
+
+
+@pytest.fixture
+def project(tmp_path: Path, workflow: Workflow) -> Callable[[str], None]:
+    """Names an engine in the launcher's pyproject.toml."""
+
+    def name(engine: str) -> None:
+        (tmp_path / "pyproject.toml").write_text(f'[tool.reprorun]\nengine = "{engine}"\n')
+
+    return name
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the engine is asked to be."""
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("reprorun.engine.connect", lambda *kind: calls.append(kind))
+    return calls
+
+
+def test_whatever_answers_where_nothing_is_named(workflow: Workflow, asked: list[Any]) -> None:
+    run_experiment(experiment)
+    workflow.connects[0]()
+    assert asked == [()]
+
+
+def test_argument_over_variable_over_project(
+    workflow: Workflow, asked: list[Any], project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project("podman")
+    run_experiment(experiment)
+    monkeypatch.setenv("REPRORUN_ENGINE", "docker")
+    run_experiment(experiment)
+    run_experiment(experiment, engine="podman")
+    for connect in workflow.connects:
+        connect()
+    assert asked == [("podman",), ("docker",), ("podman",)]
+
+
+def test_tasks_side_by_side_have_the_projects_engine(
+    workflow: Workflow, asked: list[Any], project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project("podman")
+    connects: list[Any] = []
+    monkeypatch.setattr(
+        "reprorun.workflow.batch.run_batch",
+        lambda specs, n, connect, *_: connects.append(connect) or [],
+    )
+    run_experiment(batch_tasks=[experiment] * 2, parallel=2)
+    connects[0]()
+    assert asked == [("podman",)]
+
+
+@pytest.mark.parametrize("by", ["argument", "variable", "project"])
+def test_local_is_a_run_without_a_container(
+    workflow: Workflow, project: Any, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    plain = Workflow([0])
+    monkeypatch.setattr("reprorun.workflow.unisolated.execute_unisolated", plain)
+    if by == "project":
+        project("local")
+    if by == "variable":
+        monkeypatch.setenv("REPRORUN_ENGINE", "local")
+    more = {"engine": "local"} if by == "argument" else {}
+    run_experiment(experiment, force_cpu=True, python_command="python3 -X dev", **more)
+    (spec,) = plain.specs
+    assert workflow.specs == []
+    assert spec.command
+    assert spec.command[:2] == ("sh", "-c")
+    assert spec.command[2].startswith("python3 -X dev -m reprorun.experiment_wrapper ")
+    assert spec.gpus == Gpus(kind="none")
+    assert spec.same_python
+    assert plain.last == ("python3 -X dev",)
+
+
+def test_an_engine_of_the_project_that_is_none(
+    workflow: Workflow, project: Any, capsys: Capture
+) -> None:
+    project("lxc")
+    with pytest.raises(UsageError, match="'lxc' is none of docker, podman, local"):
+        run_experiment(experiment)
+    assert capsys.readouterr().out == ""
+
+
+# ---------------------------------------------------------------- how it ends
 
 
 def test_a_failing_experiment_ends_the_batch(workflow: Workflow) -> None:

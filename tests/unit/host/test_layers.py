@@ -21,6 +21,7 @@ from reprorun.environment import tar
 from reprorun.environment.layers import (
     BIG,
     MOST_LAYERS,
+    WORTH_A_LAYER,
     DamagedLayer,
     PlainLayer,
     WheelLayer,
@@ -95,6 +96,17 @@ def test_what_is_just_big_and_what_is_not() -> None:
     assert titles(package("a", BIG - 1), package("b", BIG - 1)) == [f"a 1.0, b 1.0, {REST}"]
 
 
+def test_those_of_middle_size_share_a_layer_until_it_is_worth_one() -> None:
+    half = WORTH_A_LAYER // 2
+    packages = [package(name, half) for name in "abc"]
+    assert titles(*packages) == ["a 1.0, b 1.0, c 1.0", REST]  # c would not be worth one
+    assert titles(*packages, package("d", half)) == ["a 1.0, b 1.0", "c 1.0, d 1.0", REST]
+    assert titles(package("huge", WORTH_A_LAYER), *packages) == [
+        "huge 1.0", "a 1.0, b 1.0, c 1.0", REST,
+    ]  # fmt: skip
+    assert titles(package("a", BIG)) == ["a 1.0", REST]
+
+
 def test_the_order_of_the_lock_does_not_show() -> None:
     packages = [*LARGE, *(package(f"p{n}") for n in range(6)), package("twin", 15 * BIG)]
     wanted = notes(*packages)
@@ -112,7 +124,7 @@ def test_a_size_that_is_unknown_is_small() -> None:
 
 
 def test_there_are_never_more_layers_than_engines_take() -> None:
-    packages = [package(f"p{n:03d}", BIG + n) for n in range(200)]
+    packages = [package(f"p{n:03d}", WORTH_A_LAYER + n) for n in range(200)]
     found = environment_layers(lock(*packages), BASE)
     assert len(found) == MOST_LAYERS + 1
     assert sorted(p.name for layer in found for p in layer.packages) == [p.name for p in packages]

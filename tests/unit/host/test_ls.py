@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reprorun import files, record_index, store
+from reprorun import files, held, record_index, store
 from reprorun.cli import run
 
 from . import values
@@ -103,6 +103,19 @@ def test_paths_are_relative_to_where_one_is(
         rows, told = ls(capsys, directory.format(root=root))
         assert rows[-1].split()[0] == shown
         assert told == []
+
+
+@pytest.mark.parametrize(("status", "told"), [("running", True), ("finished", False)])
+def test_runs_that_were_cut_short(status: str, told: bool, capsys: Capture) -> None:
+    write("runs/cut", status=status)
+    left = held.hold("a" * 16)
+    assert ls(capsys, "runs")[1] == []  # somebody is at work on it
+    left.let_go()
+    _, said = ls(capsys, "runs")
+    assert any("`reprorun recover`" in line for line in said) == told
+    left = held.take_over()[0]
+    left.end()
+    assert ls(capsys, "runs")[1] == []
 
 
 def test_several_directories_are_one_list(capsys: Capture) -> None:

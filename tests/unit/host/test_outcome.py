@@ -8,7 +8,7 @@ import pytest
 
 from reprorun.model import ContainerState, GuestReport, Limits, Outcome
 from reprorun.workflow.attend import Cause, Ending
-from reprorun.workflow.outcome import judge, network_advice
+from reprorun.workflow.outcome import FROM_OUTSIDE, clock_warning, judge, network_advice
 
 LIMITS = Limits(memory=64 << 20, timeout=1.5)
 
@@ -36,6 +36,9 @@ MEMORY = "ran out of memory: it used the limit of 64 MiB (--memory), and the ker
         (ending(139), None, "failed", 139, "was killed by SIGSEGV"),
         (ending(139), GuestReport(signal="SIGSEGV"), "failed", 139, "was killed by SIGSEGV"),
         (ending(139), GUEST, "failed", 139, "ended with exit code 139"),  # it exited so itself
+        (ending(130), None, "interrupted", 130, FROM_OUTSIDE),
+        (ending(130), GuestReport(signal="SIGINT"), "interrupted", 130, FROM_OUTSIDE),
+        (ending(130), GUEST, "failed", 130, "ended with exit code 130"),
         (ending(255), None, "failed", 255, "ended with exit code 255"),  # sys.exit(-1)
         (ending(128), None, "failed", 128, "ended with exit code 128"),
         (ending(137, oom_killed=True), None, "failed", 137, MEMORY),
@@ -62,7 +65,9 @@ def test_success_is_never_said_of_a_failure() -> None:
     for code in range(1, 256):
         for guest in (None, GUEST):
             outcome = judge(ending(code), guest, Limits())
-            assert (outcome.status, outcome.exit_code) == ("failed", code)
+            stopped = code == 130 and guest is None
+            status = "interrupted" if stopped else "failed"
+            assert (outcome.status, outcome.exit_code) == (status, code)
             assert outcome.reason
 
 
@@ -70,6 +75,12 @@ def test_out_of_memory_without_a_limit() -> None:
     outcome = judge(ending(137, oom_killed=True), None, Limits())
     assert outcome.reason
     assert outcome.reason.startswith("ran out of memory")
+
+
+def test_a_clock_that_was_set_back_is_told() -> None:
+    noon, one = "2026-01-01T12:00:00.000000+00:00", "2026-01-01T13:00:00.123456+00:00"
+    assert clock_warning(noon, noon) is clock_warning(noon, one) is clock_warning(None, one) is None
+    assert "set back" in (clock_warning(one, noon) or "")
 
 
 FAILED = Outcome(status="failed", exit_code=1)

@@ -138,6 +138,11 @@ def test_the_container() -> None:
     assert container.entrypoint is None
     assert container.mounts == (
         Mount(source="/project/data/local/experiment/train", target="/log", read_only=False),
+        Mount(
+            source="/project/data/local/experiment/train/launch_archive.tar.xz",
+            target="/log/launch_archive.tar.xz",
+            read_only=True,
+        ),
         Mount(source="/host/data/x", target="/data/x", read_only=True),
     )
 

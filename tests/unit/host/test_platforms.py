@@ -14,6 +14,7 @@ from reprorun.environment.uv import for_image
 from reprorun.errors import EngineError, ImageMissing, ReprorunError, UsageError
 from reprorun.model import BaseImage, EngineInfo, Image, Requirements, RunSpec
 from reprorun.workflow.base import find_base
+from reprorun.workflow.gather import gather_environment, gather_sources
 from reprorun.workflow.platforms import check_platform
 from reprorun.workflow.report import Silent
 
@@ -136,6 +137,24 @@ def test_a_rerun_on_another_platform_than_the_records() -> None:
     here = EngineInfo(name="docker", version="1", api_version="1", machine="x86_64")
     with pytest.raises(UsageError, match="is for linux/arm64, but linux/amd64"):
         check_platform(base, spec, here, Told())
+
+
+def test_a_dockerfile_is_not_built_for_another_platform(repository: Any) -> None:
+    root = repository({"train.py": "", "Dockerfile": "FROM base:1\n"})
+    engine = Machine({"base:1": FAKE_BASE})
+    spec = RunSpec(script="train.py", cwd=str(root), dockerfile="Dockerfile")
+
+    def build(platform: str) -> None:
+        wanted = msgspec.structs.replace(spec, platform=platform)
+        gather_environment(wanted, gather_sources(wanted), engine, Told())
+
+    with pytest.raises(UsageError, match="linux/amd64, but linux/arm64 is asked for") as caught:
+        build("linux/arm64")
+    assert "buildx build --platform linux/arm64" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+    assert engine.builds == []
+    build("linux/amd64")
+    assert len(engine.builds) == 1
 
 
 @pytest.mark.parametrize("text", ["linux", "linux/riscv64", "windows/amd64", "linux/arm/v7", ""])

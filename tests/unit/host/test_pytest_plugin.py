@@ -144,6 +144,55 @@ def test_mistakes_are_told(runs: Runs, words: tuple[str, ...], told: str) -> Non
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
 
 
+# ---------------------------------------------------------------- which engine
+
+
+@pytest.fixture
+def asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the engine is asked to be."""
+    calls: list[tuple[Any, ...]] = []
+
+    def connect(*kind: Any) -> Any:
+        calls.append(kind)
+        return lab.engine
+
+    monkeypatch.setattr("reprorun.engine.connect", connect)
+    return calls
+
+
+@pytest.mark.parametrize("by", ["nothing", "option", "flags", "variable", "project"])
+def test_the_engine_of_records(
+    lab: Lab, asked: list[Any], runs: Runs, pytester: Pytester, monkeypatch: Any, by: str
+) -> None:
+    words: dict[str, tuple[str, ...]] = {
+        "option": ("--reprorun-engine=podman",),
+        "flags": ("--reprorun-args=--engine podman",),
+    }
+    if by == "variable":
+        monkeypatch.setenv("REPRORUN_ENGINE", "podman")
+    if by == "project":
+        pytester.makepyprojecttoml('[tool.reprorun]\nengine = "podman"\n')
+    runs("--reprorun", f"{records(lab)}/experiment/same", *words.get(by, ())).assert_outcomes(
+        passed=1
+    )
+    assert set(asked) == {() if by == "nothing" else ("podman",)}
+
+
+def test_a_flag_comes_before_the_variable(
+    lab: Lab, asked: list[Any], runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPRORUN_ENGINE", "podman")
+    runs("--reprorun", f"{records(lab)}/experiment/same", "--reprorun-engine=docker")
+    assert set(asked) == {("docker",)}
+
+
+@pytest.mark.parametrize(("name", "told"), [("rkt", "none of docker"), ("local", "no containers")])
+def test_engines_that_check_nothing(lab: Lab, runs: Runs, name: str, told: str) -> None:
+    result = runs("--reprorun", records(lab), f"--reprorun-engine={name}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert told in result.stderr.str()
+
+
 def test_with_xdist(lab: Lab, pytester: Pytester) -> None:
     """The workers are other processes, without our fake engine: what they find is enough."""
     result = pytester.runpytest_subprocess(
@@ -188,9 +237,13 @@ class Launches:
         self.specs: list[RunSpec] = []
         self.places: list[str] = []
         self.settings: list[Settings] = []
+        self.connects: list[Any] = []
         self.answer = answer
 
-    def __call__(self, spec: RunSpec, place: str, settings: Settings, *_: Any) -> Twice:
+    def __call__(
+        self, spec: RunSpec, place: str, settings: Settings, connect: Any, *_: Any
+    ) -> Twice:
+        self.connects.append(connect)
         self.specs.append(spec)
         self.places.append(place)
         self.settings.append(settings)
@@ -222,6 +275,27 @@ def test_marked_tests_are_run_in_containers(
     assert spec.extra_requirements == ("pytest>=7",)
     assert [each.tolerance.rtol for each in launches.settings] == [0.5, 0]
     assert launches.places[0].endswith("data/local/check/tests_test_it.py_test_marked_1")
+
+
+@pytest.mark.parametrize("by", ["option", "project"])
+def test_the_engine_of_marked_tests(
+    launches: Launches, asked: list[Any], runs: Runs, pytester: Pytester, by: str
+) -> None:
+    place = pytester.mkdir("tests")
+    place.joinpath("test_it.py").write_text(MARKED)
+    if by == "project":
+        place.joinpath("pyproject.toml").write_text('[tool.reprorun]\nengine = "podman"\n')
+    runs("-k", "test_method", *(["--reprorun-engine=podman"] if by == "option" else []))
+    launches.connects[0]()
+    assert asked == [("podman",)]
+
+
+def test_a_marked_test_needs_a_container(launches: Launches, runs: Runs, pytester: Any) -> None:
+    pytester.makepyfile(MARKED)
+    result = runs("-k", "test_method", "--reprorun-engine=local")
+    result.assert_outcomes(failed=1, deselected=3)
+    result.stdout.fnmatch_lines(["*local runs no containers*"])
+    assert launches.specs == []
 
 
 def test_what_differs_is_told(launches: Launches, runs: Runs, pytester: Pytester) -> None:

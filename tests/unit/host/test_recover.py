@@ -15,12 +15,13 @@ import pytest
 
 from reprorun import cli, files, held, known, store
 from reprorun.engine.fake import FakeEngine, FakeProcess
-from reprorun.errors import EngineError, EngineUnavailable
+from reprorun.errors import BuildFailed, EngineError, EngineUnavailable
 from reprorun.held import Hold, Mark
 from reprorun.model import ContainerSpec, Hardware, Limits, Mount, Record
 from reprorun.workflow.console_again import write_console
-from reprorun.workflow.end_again import NOT_HARVESTED, RECOVERED
+from reprorun.workflow.end_again import AWAY, NOT_HARVESTED, RECOVERED
 from reprorun.workflow.keeper import Keeper, utc_now
+from reprorun.workflow.outcome import FROM_OUTSIDE
 from reprorun.workflow.recover import Recovered, Scope, recover, recover_by_the_way
 from reprorun.workflow.remains import clear_cache
 from reprorun.workflow.removing import remove_record
@@ -60,6 +61,7 @@ class Killed:
         )
         keeper = Keeper(str(self.held.mark.log_dir), record, self.held)
         known.remember_record(identity, keeper.log_dir)
+        keeper.begin()
         keeper.update(status="building", image="run:1")
         return keeper
 
@@ -230,7 +232,7 @@ def test_before_there_was_a_container(killed: Killed) -> None:
     Path(keeper.log_dir, ".reprorun-0123.tmp").write_bytes(b"")
     killed.die()
     assert names(killed.recover()) == [
-        ("lost", "reprorun was killed before the run began (it was building)")
+        ("lost", "reprorun was gone before the run began (it was building)")
     ]
     assert (killed.record.status, killed.record.exit_code) == ("lost", None)
     assert sorted(os.listdir(killed.place)) == ["run.json"]
@@ -356,6 +358,38 @@ def test_what_was_lost_is_found_again(killed: Killed) -> None:
     assert held.is_any_left()
     assert names(killed.recover()) == [("finished", "exit code 0")]
     assert (killed.record.status, killed.record.reason) == ("finished", None)
+    assert AWAY in killed.record.notes
+
+
+def test_what_was_lost_stays_so_when_its_container_is_gone(killed: Killed) -> None:
+    keeper = killed.ended(works)
+    Path(keeper.log_dir, "kept.txt").write_text("kept")
+    Path(keeper.log_dir, ".reprorun-guest.json").write_text('{"exit_code": 5}')
+    with pytest.raises(EngineUnavailable), keeper.telling_failures():
+        raise EngineUnavailable("it does not answer")
+    killed.engine.containers.clear()
+    [found] = killed.recover()
+    assert found.what == "lost"
+    record = killed.record
+    assert (record.status, record.exit_code) == ("lost", None)
+    assert record.reason == (
+        "it does not answer; its container is gone; its own report says that it ended with exit "
+        "code 5"
+    )
+    assert "kept.txt" in [output.path for output in record.outputs]
+    assert ".reprorun-guest.json" not in os.listdir(keeper.log_dir)
+    assert killed.recover() == []
+    assert killed.recover(str(killed.place.parent)) == []
+
+
+def test_what_was_lost_before_its_container_was_started(killed: Killed) -> None:
+    keeper = killed.run(works, start=False)
+    with pytest.raises(EngineUnavailable), keeper.telling_failures():
+        raise EngineUnavailable("it does not answer")
+    [found] = killed.recover()
+    assert found.text == "it does not answer; its container was not started"
+    assert killed.record.status == "lost"
+    assert killed.engine.containers == {}
 
 
 @pytest.mark.parametrize(
@@ -364,6 +398,7 @@ def test_what_was_lost_is_found_again(killed: Killed) -> None:
         (0, None, "finished"),
         (3, "ended with exit code 3", "failed"),
         (130, "interrupted by the user", "interrupted"),
+        (130, FROM_OUTSIDE, "interrupted"),
         (130, "ended with exit code 130", "failed"),
     ],
 )
@@ -408,6 +443,43 @@ def test_outputs_that_could_not_be_had_are_tried_again(
     assert found.what == "left"
     assert "The container is kept" in found.text
     assert len(killed.engine.containers) == 1
+    assert names(killed.recover()) == [("finished", "exit code 0")]
+
+
+def test_a_last_word_that_could_not_be_written(
+    killed: Killed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = killed.begin()
+
+    def read_only(*_: Any) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "write_record", read_only)
+        with pytest.raises(BuildFailed), keeper.telling_failures():
+            raise BuildFailed("no space")
+    assert killed.record.status == "building"
+    killed.recover()
+    assert (killed.record.status, killed.record.reason) == ("failed", "no space")
+
+
+def test_what_fails_once_more_still_has_its_reason(
+    killed: Killed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a disk was full: the run said that it failed, and kept its container."""
+    keeper = killed.ended(works)
+    reason = "the outputs could not be brought out"
+    keeper.update(status="failed", exit_code=0, reason=reason)
+    killed.die()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "extract", full)
+        [found] = killed.recover()
+    assert found.what == "left"
+    assert killed.record.reason == reason
     assert names(killed.recover()) == [("finished", "exit code 0")]
 
 

@@ -145,7 +145,7 @@ def test_everything_is_as_it_was(bench: Again) -> None:
         second.user,
     )
     assert first.env == second.env
-    assert first.mounts[1:] == second.mounts[1:]
+    assert first.mounts[2:] == second.mounts[2:]
     assert first.mounts[0] != second.mounts[0]  # the log directory
     for name in ("launch_archive.tar.xz", "metadata.json", "variant.json", "requirements.lock"):
         assert Path(finished.log_dir, name).read_bytes() == Path(original, name).read_bytes()

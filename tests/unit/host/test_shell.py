@@ -17,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reprorun.engine.fake import FakeEngine, FakeProcess, Program
-from reprorun.errors import EngineError, EngineUnavailable
+from reprorun.errors import EngineError, EngineUnavailable, UsageError
 from reprorun.model import ContainerSpec, Mount
-from reprorun.workflow.shell import RECORD_DIR, run_shell, shell_container
+from reprorun.probe.inputs import describe_input
+from reprorun.workflow import shell
+from reprorun.workflow.report import Silent
+from reprorun.workflow.shell import RECORD_DIR, shell_container
 from reprorun.workflow.terminal import PATIENCE, Streams, connect_streams
 
 from ...kit import FAKE_BASE
@@ -41,6 +45,10 @@ RUN = ContainerSpec(
 
 def with_program(program: Program) -> FakeEngine:
     return FakeEngine(images={"base:1": FAKE_BASE}, programs={"/bin/sh": program})
+
+
+def run_shell(container: ContainerSpec, engine: FakeEngine, streams: Streams) -> int:
+    return shell.run_shell(container, (), "/tmp/scratch", engine, streams, Silent())
 
 
 # ---------------------------------------------------------------- the container
@@ -166,6 +174,71 @@ def test_a_container_that_does_not_start(files: Callable[[bytes], Streams]) -> N
     with pytest.raises(EngineError, match="no such device"):
         run_shell(in_pipes(), engine, files(b""))
     assert engine.containers == {}
+
+
+# ---------------------------------------------------------------- on another machine
+
+
+def test_copies_where_the_engine_does_not_see_our_files(
+    tmp_path: Path, files: Callable[[bytes], Streams]
+) -> None:
+    places = {name: tmp_path / name for name in ("scratch", "record", "data")}
+    for name, place in places.items():
+        place.mkdir()
+        (place / "run.json").write_text(name)
+    (places["record"] / "outputs").mkdir()
+    (places["record"] / "outputs/result.txt").write_text("42")
+    seen: dict[str, bytes] = {}
+
+    def program(process: FakeProcess) -> int:
+        seen.update(process.files)
+        process.write("/log/made.txt", b"made")
+        process.say(process.read().decode())
+        return 7
+
+    run = replace(RUN, mounts=(Mount(source=str(places["scratch"]), target="/log", read_only=False),
+                               Mount(source=str(places["data"]), target="/data")))  # fmt: skip
+    container = shell_container(run, (), str(places["record"]), terminal=False)
+    inputs = (describe_input(str(places["data"]), "/data"),)
+    engine, told = with_program(program), Told()
+    engine.remote = True
+    streams = files(b"typed")
+    assert shell.run_shell(container, inputs, str(places["scratch"]), engine, streams, told) == 7
+    assert seen == {
+        "/log/run.json": b"scratch", "/data/run.json": b"data",
+        "/record/run.json": b"record", "/record/outputs/result.txt": b"42",
+    }  # fmt: skip
+    assert (tmp_path / "stdout").read_bytes() == b"typed"
+    assert told.notes == ["the engine does not see our files: the shell has copies of them"]
+    assert (engine.specs[-1].mounts, engine.specs[-1].interactive) == ((), True)
+    assert sorted(os.listdir(places["scratch"])) == ["run.json"]  # nothing comes back
+    assert engine.containers == {}
+
+
+def test_an_input_that_changed_is_not_taken_for_the_runs(
+    tmp_path: Path, files: Callable[[bytes], Streams]
+) -> None:
+    for name in ("scratch", "record", "data"):
+        (tmp_path / name).mkdir()
+    inputs = (describe_input(str(tmp_path / "data"), "/data"),)
+    (tmp_path / "data/late.csv").write_text("1")
+    mount = Mount(source=str(tmp_path / "data"), target="/data")
+    container = shell_container(
+        replace(RUN, mounts=(mount,)), (), str(tmp_path / "record"), terminal=False
+    )
+    engine = with_program(lambda process: 0)
+    engine.remote = True
+    with pytest.raises(UsageError, match="was changed after it had been hashed"):
+        shell.run_shell(container, inputs, str(tmp_path / "scratch"), engine, files(b""), Silent())
+    assert engine.containers == {}
+
+
+class Told(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 # ---------------------------------------------------------------- a terminal

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reprorun import store
+from reprorun import files, store
 from reprorun.errors import RecordError, UsageError
 from reprorun.model import SCHEMA, Output
 
@@ -185,6 +185,13 @@ def test_a_record_that_is_no_text(tmp_path: Path) -> None:
         store.read_record(str(tmp_path))
 
 
+def test_a_record_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    values.keep(tmp_path, "")
+    os.truncate(tmp_path / "run.json", files.LONGEST + 1)  # it takes up no disk
+    with pytest.raises(RecordError, match=r"can't be read: it is larger than 256 MiB$"):
+        store.read_record(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -253,6 +260,15 @@ def test_links_and_pipes_are_no_outputs(tmp_path: Path) -> None:
     outputs, odd = store.list_outputs(str(tmp_path))
     assert [output.path for output in outputs] == ["x"]
     assert sorted(entry.path for entry in odd) == ["directory", "file", "gone", "pipe"]
+
+
+def test_a_file_of_holes_is_named_and_not_read_through(tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    outputs, not_kept = store.list_outputs(str(tmp_path))
+    assert outputs == ()
+    (entry,) = not_kept
+    assert (entry.path, entry.reason[:13]) == ("huge", "a sparse file")
 
 
 def test_the_archive_linked_into_a_sub_record_is_listed_once(tmp_path: Path) -> None:

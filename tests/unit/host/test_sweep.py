@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -10,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reprorun import store
 from reprorun.engine.fake import FakeEngine, FakeProcess
-from reprorun.errors import EngineUnavailable, RecordError, UsageError
+from reprorun.errors import EngineError, EngineUnavailable, RecordError, UsageError
 from reprorun.experiment.guest import VARIABLE
-from reprorun.model import EngineInfo, Gpus, Limits, RunSpec
+from reprorun.model import Changes, EngineInfo, Gpus, Limits, RunSpec
 from reprorun.sweeps.book import read_book
 from reprorun.sweeps.values import Ask, PointsSpec
-from reprorun.workflow import here as here_module
+from reprorun.workflow import reach
 from reprorun.workflow.drive import Policy
 from reprorun.workflow.here import here
 from reprorun.workflow.report import Silent
@@ -283,8 +285,8 @@ def test_a_run_that_was_lost_sight_of_is_made_again(
 def test_an_engine_that_does_not_come_back_ends_it(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(here_module, "PATIENCE", 0.05)
-    monkeypatch.setattr(here_module, "_PAUSE", 0.01)
+    monkeypatch.setattr(reach, "PATIENCE", 0.05)
+    monkeypatch.setattr(reach, "_PAUSE", 0.01)
     answers = [lab.engine]
 
     def connect() -> FakeEngine:
@@ -350,7 +352,7 @@ def test_all_gpus_where_the_engine_gives_them_unasked(monkeypatch: pytest.Monkey
     from reprorun.model import Hardware
     from reprorun.workflow import resources
 
-    monkeypatch.setattr(resources, "find_hardware", lambda: Hardware(gpus=("A", "B")))
+    monkeypatch.setattr(resources, "hardware_of", lambda engine: Hardware(gpus=("A", "B")))
     ask = ask_of(RunSpec(script="x", cwd="/"), WITH_GPUS)
     assert ask == Ask(gpus=-1)
     assert machine_of(WITH_GPUS, ask).gpus == ("0", "1")
@@ -358,11 +360,37 @@ def test_all_gpus_where_the_engine_gives_them_unasked(monkeypatch: pytest.Monkey
     assert machine_of(WITH_GPUS, ask).cpus == 8
 
 
+@pytest.mark.parametrize("here", [True, False])
+def test_gpus_that_are_not_there_are_refused_before_the_build(lab: Lab, here: bool) -> None:
+    """Where the runs are made elsewhere, this engine need not have any."""
+    request = lab.request(2)
+    spec = replace(request.spec, gpus=Gpus(kind="device", devices=("GPU-1234",)))
+    if here:
+        with pytest.raises(EngineError, match="GPUs were asked for") as caught:
+            lab.run(replace(request, spec=spec))
+        assert "--force-cpu runs it without" in str(caught.value)
+        assert lab.engine.builds == []
+        assert not os.path.exists(lab.directory)
+    else:
+        lab.run(replace(request, spec=spec, here=False, policy=Policy(retries=0)))
+        assert lab.engine.builds != []
+
+
+def test_a_sweep_that_is_gone_on_with_tries_them_too(lab: Lab) -> None:
+    lab.run(lab.request(2))
+    lab.engine.builds.clear()
+    changes = Changes(gpus=Gpus(kind="device", devices=("GPU-1234",)), rebuild=True)
+    with pytest.raises(EngineError, match="GPUs were asked for"):
+        lab.resume(Resumption(points=lab.request(3).points, changes=changes))
+    assert lab.engine.builds == []
+
+
 def test_each_run_gets_gpus_of_its_own(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     from reprorun.model import Hardware
     from reprorun.workflow import resources
 
-    monkeypatch.setattr(resources, "find_hardware", lambda: Hardware(gpus=("A", "B")))
+    monkeypatch.setattr("reprorun.workflow.prepared.require_gpus", lambda *_: None)
+    monkeypatch.setattr(resources, "hardware_of", lambda engine: Hardware(gpus=("A", "B")))
     request = lab.request(4)
     spec = RunSpec(
         script="train.py",
