@@ -21,11 +21,14 @@ def usual_engine() -> str:
     """The engine that the project names; empty where it names none.
 
     Raises:
-        UsageError: there is no such engine, or no script to be launched.
+        UsageError: there is no such engine.
     """
+    import __main__
     from reprorun import settings
 
-    return settings.engine_of(None, os.path.dirname(_launcher()))[0] or ""
+    script = getattr(__main__, "__file__", None)  # a notebook has none: it is of its directory
+    project = os.path.dirname(os.path.abspath(script)) if script else os.getcwd()
+    return settings.engine_of(None, project)[0] or ""
 
 
 def run_task(task: Task, engine: str) -> int:
