@@ -68,7 +68,7 @@ RATIOS = (  # case, ours, theirs, what theirs is, target
     (CHANGED, "changed", "unchanged", "nothing changed", Target(at_most=1.5)),
     (NEW, "from wheels", "uv", "`RUN uv pip install`, no layer kept", Target(at_most=2)),
 )
-MEMORY = Target(at_most=200)  # MB
+MEMORY = Target(at_most=150)  # MB
 
 Times = dict[tuple[str, str], list[float]]  # (case, side) -> seconds, one a pair
 

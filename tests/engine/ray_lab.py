@@ -81,6 +81,9 @@ class Lab:
         return sorted(found.intersection(processes("ray::reprorun")))
 
 
+_EARLIER: set[str] = set()  # scratch directories that were there before
+
+
 @contextmanager
 def a_lab(session: Session, *nodes: int) -> Iterator[Lab]:
     """A cluster with nodes of so many processors.
@@ -89,6 +92,7 @@ def a_lab(session: Session, *nodes: int) -> Iterator[Lab]:
     """
     before, names = dict(os.environ), base_names()
     os.environ.update(session.env)
+    _EARLIER.update(scratch())
     made = Lab()
     try:
         for cpus in nodes:
@@ -226,6 +230,11 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def alive(node: Any) -> bool:
+    """Whether the cluster takes it for one of its nodes."""
+    return any(each["Alive"] and each["NodeID"] == node.node_id for each in ray.nodes())
+
+
 def until(holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     end = time.monotonic() + patience
     while not holds():
@@ -249,8 +258,9 @@ def begun(number: int) -> Callable[[], bool]:
 
 
 def scratch() -> list[str]:
+    """Scratch directories, without what tests of something else have left before."""
     place = Path(os.environ["XDG_CACHE_HOME"]) / "reprorun" / "scratch"
-    return sorted(os.listdir(place))
+    return sorted(set(os.listdir(place)) - _EARLIER if place.is_dir() else ())
 
 
 def beside(*tasks: Callable[[], object]) -> threading.Thread:

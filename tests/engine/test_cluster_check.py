@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from reprorun import store
+from reprorun.cluster.nodes import PATIENCE
 from reprorun.cluster.ray_check import check_on_ray
 from reprorun.model import Changes
 from reprorun.workflow.check import CheckOptions, RecordCheck
@@ -25,7 +26,7 @@ from ..kit import BASE
 from .bench import Bench, Done, one_message
 from .conftest import Session
 from .daemon import own_daemon
-from .ray_lab import Lab, a_lab, beside, containers, reach, scratch, until
+from .ray_lab import Lab, a_lab, alive, beside, containers, reach, scratch, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
 
@@ -230,13 +231,15 @@ def test_all_nodes_leave_during_a_check(
 def test_all_nodes_leave_during_a_sweep(project: Bench, lab: Lab) -> None:
     directory = project.records / "s"
     on_ray = ("--on", "ray", "--address", lab.cluster.address)
-    words = (*on_ray, "--log-dir", str(directory), "--grid", "n=0..3", "train.py", "--", "w{n}")
+    flags = (*on_ray, "--log-dir", str(directory), "--grid", "n=0..3", "-e", "NAP=2")
+    words = ("sweep", *flags, "train.py", "--", "w{n}")
     found: list[Done] = []
     with lab.node(1) as only:
-        thread = beside(lambda: found.append(project.reprorun("sweep", *words, env={"NAP": "1"})))
+        thread = beside(lambda: found.append(project.reprorun(*words)))
         until(lambda: list(directory.glob("*/run.json")), "a record", LONG)
         lab.cluster.remove_node(only, allow_graceful=False)
-        time.sleep(15)
+        until(lambda: not alive(only), "that its loss is noticed", LONG)
+        time.sleep(2 * PATIENCE)
     with lab.node(1):
         thread.join(LONG)
     (done,) = found

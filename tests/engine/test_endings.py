@@ -245,7 +245,8 @@ def test_a_build_that_the_engine_refuses(script: Script, tmp_path: Path) -> None
         done = bench.exec("train.py", env={"DOCKER_HOST": engine.address})
     assert (done.code, done.out) == (125, "")
     assert "the engine refuses on purpose" in one_message(done.err)
-    assert not [line for line in engine.requests if "/containers/" in line]
+    asked = [line for line in engine.requests if "/containers/" in line]
+    assert not [line for line in asked if not line.startswith("GET ")]  # recover may look
     record = done.record
     assert record.status == "failed"
     assert "the engine refuses on purpose" in (record.reason or "")

@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -23,7 +24,7 @@ from .bench import CHECKOUT, OLD_BASE, Bench, client
 from .complete import assert_complete
 
 _TESTS_OF_ITS_OWN = ("test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "__pycache__")
-_TAG = "reprorun-test/python:3.8"
+_TAG = f"reprorun-test/python:3.8-{uuid.uuid4().hex[:12]}"
 
 
 def find_python38() -> str | None:

@@ -631,11 +631,9 @@ def test_no_record(lab: Lab, tmp_path: Path) -> None:
     assert "run.json" in one_message(empty.err)
     lab.write({"train.py": "print('hello')\n"})
     lab.commit()
-    original = lab.new_log_dir()
-    script = "from reprorun import run_experiment\nimport sys\ndef call(*words):\n    pass\n"
-    lab.write({"launch.py": script + "run_experiment(call, log_dir=sys.argv[1], engine='local')\n"})
-    assert lab.python("launch.py", str(original)).code == 0
-    assert "without a container" in lab.refusal(original)
+    original = lab.exec("train.py", flags=["--engine", "local"])
+    assert original.code == 0, original.err
+    assert "without a container" in lab.refusal(original.log_dir)
 
 
 # ---------------------------------------------------------------- how it is asked for
