@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 
 from measuring import Effort, Figure, Row, Target, alone, commit, compared, in_turn, seconds
@@ -23,6 +24,7 @@ from reprorun.experiment.archive import ARCHIVE_NAME, make_launcher_archive
 
 SIZES = (500, 7_500)  # files
 RUNS = 1_000
+SETTLED = 2.5  # seconds; what was changed just now may change once more without that showing
 LIST = ("git", "ls-files", "--others", "--exclude-standard", "--cached", "-z")
 TAR = ("tar", "--null", "--files-from", "-", "--xz", "--create", "--file")
 _WORDS = ("self", "return", "import", "value", "def", "for", "in", "if", "else", "None", "record",
@@ -73,6 +75,7 @@ def of_repository(root: str, place: str, files: int, effort: Effort) -> Iterator
     archive(root, place)
     # as any `git status` does: git took no note of files that were written when the index was
     subprocess.run(["git", "update-index", "-q", "--refresh"], cwd=root, check=True)
+    time.sleep(SETTLED)
     archive(root, place)
     again, listed = in_turn(
         lambda: seconds(lambda: archive(root, place)),

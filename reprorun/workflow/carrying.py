@@ -19,7 +19,7 @@ from reprorun.engine import Engine
 from reprorun.errors import EngineError, FilesUnseen
 from reprorun.files import is_unfinished
 from reprorun.model import LOG_DIR, ContainerSpec, InputFile, LeftOut
-from reprorun.workflow.same_files import sees_our_files
+from reprorun.workflow.same_files import is_known_unseen, note_unseen, sees_our_files
 from reprorun.workflow.sending import content_of_mounts
 
 LABEL = "reprorun.carried"
@@ -67,9 +67,12 @@ def _with_mounts(spec: ContainerSpec, engine: Engine, log_dir: str) -> str | Non
     info = engine.info()
     if info.remote and "mount-check" in info.lacks:
         return None  # it would litter that machine with empty directories
+    if info.remote and is_known_unseen(engine, log_dir):
+        return None
     try:
         container = engine.create(spec)
     except FilesUnseen:
+        note_unseen(engine, log_dir)
         return None
     seen = False
     try:
@@ -77,6 +80,8 @@ def _with_mounts(spec: ContainerSpec, engine: Engine, log_dir: str) -> str | Non
     finally:
         if not seen:
             engine.remove(container)
+    if not seen:
+        note_unseen(engine, log_dir)
     return container if seen else None
 
 

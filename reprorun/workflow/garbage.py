@@ -26,6 +26,7 @@ from reprorun.plan import ENVIRONMENT_REPOSITORY, TAG_LENGTH
 from reprorun.record_index import stale_indexes
 from reprorun.workflow.dockerfile import SHELF as DOCKERFILES
 from reprorun.workflow.restore import BASE_REPOSITORY, base_tag
+from reprorun.workflow.same_files import SHELF as UNSEEN
 
 DAY = 86400  # seconds; what is younger than that in the scratch directory may be in use
 _PACKED = (".whl", ".gz", ".zip", ".bz2", ".xz", ".tgz")
@@ -237,6 +238,9 @@ def _in_cache(needed: Needed) -> Iterator[Garbage]:
     for path in _files(DOCKERFILES):
         if _is_old(path):  # rendered again in a moment
             yield _cached("Dockerfile", path)
+    for path in _files(UNSEEN):
+        if _is_old(path):
+            yield _cached("note of an engine", path)
     for path in (*_files("cluster"), *_files("cluster", "digests")):
         if os.path.isfile(path) and _is_old(path):
             yield _cached("note of a cluster", path)

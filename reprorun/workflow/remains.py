@@ -16,7 +16,9 @@ from reprorun.workflow.abandoned import OPEN, Found, Left
 from reprorun.workflow.end_again import clear_unfinished
 
 # under the cache's lock, or where it is no matter
-_WRITTEN_ALONE = ("wheels", "layers", "locks", "built", "bases", "inputs", "dockerfiles", "archives")
+_WRITTEN_ALONE = (
+    *("wheels", "layers", "locks", "built", "bases", "inputs", "dockerfiles", "archives", "unseen"),
+)
 
 
 def remove_remains(found: Found, engine: Engine | None) -> list[str]:

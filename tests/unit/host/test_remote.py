@@ -38,6 +38,11 @@ class Far(FakeEngine):
         programs: dict[str, Program] = {"python": works, "/bin/sh": _answer}
         super().__init__(images={"base:1": FAKE_BASE}, programs=programs, remote=True)
         self.breaks: dict[str, Exception] = {}  # method -> what it raises from then on
+        self.tried: list[bool] = []  # containers that were to be made: with mounts?
+
+    def create(self, spec: ContainerSpec) -> str:
+        self.tried.append(bool(spec.mounts))
+        return super().create(spec)
 
     def wait(self, container: str) -> Any:
         state = super().wait(container)
@@ -133,6 +138,20 @@ def test_a_run_comes_home(bench: Bench) -> None:
     assert (spec.mounts, spec.hosts, spec.labels[LABEL]) == ((), "", "1")
     for name in store.OURS - store.PAYLOADS:
         assert (bench.log_dir / name).is_file(), name
+
+
+def test_that_an_engine_does_not_see_our_files_is_known_for_a_day(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mounting in (1, 0):
+        bench.engine.tried.clear()
+        assert bench.run().exit_code == 0
+        assert bench.engine.tried.count(True) == mounting
+    monkeypatch.setattr("reprorun.workflow.same_files.DAY", 0)
+    bench.engine.tried.clear()
+    assert bench.run().exit_code == 0
+    assert bench.engine.tried.count(True) == 1
+    assert bench.record.status == "finished"
 
 
 def test_what_a_run_finds_in_its_log_directory(bench: Bench) -> None:
