@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import docker
 from measuring import (
@@ -35,6 +36,9 @@ from measuring import (
 from reprorun.engine import connect
 from reprorun.workflow.carrying import carry_home
 
+if TYPE_CHECKING:
+    from tests.engine.ways import Sshd
+
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 BASE = os.environ.get("REPRORUN_BASE_IMAGE", "python:3.11-slim")
@@ -48,6 +52,8 @@ def measure(effort: Effort) -> Iterator[Figure]:
     from tests.engine.ways import running_sshd
 
     with tempfile.TemporaryDirectory() as place, running_sshd() as sshd:
+        sshd.stop()
+        sshd.start(f"SetEnv HOME={place}")  # empty: what a login reads there is not ours to measure
         env = {**os.environ, **sshd.env}
         near, far = (os.path.join(place, name, "trivial") for name in ("near", "far"))
         for project in (near, far):
@@ -55,13 +61,22 @@ def measure(effort: Effort) -> Iterator[Figure]:
             os.mkdir(os.path.join(project, "data"))
         with hidden(os.path.join(far, "data")) as there:
             yield compared(
-                "a trivial run over ssh, nothing changed",
+                "a trivial run over ssh, nothing changed, an empty home there",
                 "the same on this machine's engine",
                 lambda: there(far, env),
                 lambda: there(near, dict(os.environ)),
                 effort,
                 Target(at_most=2.0),
             )
+            with sharing(sshd):
+                yield compared(
+                    "the same, with a shared connection (ControlPersist)",
+                    "the same on this machine's engine",
+                    lambda: there(far, env),
+                    lambda: there(near, dict(os.environ)),
+                    effort,
+                    Target(at_most=2.0),
+                )
         megabytes = effort.size(SIZE, QUICK_SIZE)
         with container_with(megabytes) as name:
             os.environ.update(sshd.env)
@@ -73,6 +88,18 @@ def measure(effort: Effort) -> Iterator[Figure]:
                 Effort(pairs=min(effort.pairs, 5)),
                 Target(at_least=0.5),
             )
+
+
+@contextmanager
+def sharing(sshd: Sshd) -> Iterator[None]:
+    """The user's ssh shares its connection, which stays; none is left in the end."""
+    alone = sshd.config.read_text()
+    sshd.share("ControlMaster auto", "ControlPersist 60")
+    try:
+        yield
+    finally:
+        sshd.ask("-O", "exit")
+        sshd.config.write_text(alone)
 
 
 @contextmanager

@@ -3,6 +3,10 @@
 The user's configuration, agent and known hosts count; nothing is asked, and a machine that is not
 known is not trusted. One connection carries all. It ends with this process, however that ends:
 the far side waits for the end of its input.
+
+A connection that the user's ssh shares (ControlPath) is taken, which saves the login. One is left
+for the next command only where the user wants it to stay (ControlPersist). The forwarding is taken
+back from it in the end; when this process is killed, it stays there until that connection ends.
 """
 
 from __future__ import annotations
@@ -11,21 +15,24 @@ import os
 import selectors
 import subprocess
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import IO
 from urllib.parse import urlsplit
 
+import msgspec
+
 from reprorun import files
 from reprorun.errors import EngineUnavailable
+from reprorun.model import Value
 
 PATIENCE = 60.0  # seconds until it stands
-GRACE = 5.0  # seconds that ssh may take to end
+GRACE = 5.0  # seconds that ssh may take to end, or to say how it is configured
 _READY = b"reprorun-is-through"
 _OPTIONS = (
     "BatchMode=yes",  # nobody can be asked
     "StrictHostKeyChecking=yes",  # whatever the user's configuration says
     "ExitOnForwardFailure=no",  # the user's own forwardings may fail; ours is looked for
-    "ControlPath=none",  # a shared connection would hold the socket for longer than we live
     "ForwardAgent=no",
     "ForwardX11=no",
     "PermitLocalCommand=no",
@@ -34,6 +41,14 @@ _OPTIONS = (
     "ServerAliveInterval=15",  # a connection that is cut is noticed within a minute
     "ServerAliveCountMax=4",
 )
+
+
+class _Login(Value, frozen=True):
+    """How ssh is called for an address."""
+
+    options: tuple[str, ...]
+    whom: tuple[str, ...]
+    shared_at: str | None = None  # the socket of the connection that the user's ssh shares
 
 
 class Tunnel:
@@ -53,8 +68,10 @@ class Tunnel:
         said = open(os.path.join(place, "said"), "w+b")  # noqa: SIM115  closed in close
         self._said = self._closing.enter_context(said)
         self._process: subprocess.Popen[bytes] | None = None
+        self._forwarding = f"{self._socket}:{urlsplit(address).path}"
+        self._login = _login(address)
         try:
-            self._process = _start(address, self._socket, self._said)
+            self._process = _start(address, self._login, self._forwarding, self._said)
             assert self._process.stdout
             through = _hears(self._process.stdout, _READY, PATIENCE)
             if not through or not os.path.exists(self._socket):
@@ -93,16 +110,63 @@ class Tunnel:
         for pipe in (process.stdin, process.stdout):
             if pipe:
                 pipe.close()
+        if self._login.shared_at:
+            _take_back(self._login, self._forwarding)
 
 
-def _start(address: str, here: str, said: IO[bytes]) -> subprocess.Popen[bytes]:
+def _login(address: str) -> _Login:
     url = urlsplit(address)
-    options = [word for option in _OPTIONS for word in ("-o", option)]
     whom = [*(("-l", url.username) if url.username else ())]
     whom += ["-p", str(url.port)] if url.port else []
+    alone = _Login(options=_words(_OPTIONS), whom=(*whom, "--", str(url.hostname)))
+    configured = _configured(alone)
+    path = configured.get("controlpath", "none")
+    if path == "none":
+        return msgspec.structs.replace(alone, options=_words((*_OPTIONS, "ControlPath=none")))
+    if configured.get("controlpersist", "no") != "no":
+        return msgspec.structs.replace(alone, shared_at=path)
+    # one that we made would end with us, and with it what the user does through it by then
+    options = _words((*_OPTIONS, "ControlMaster=no"))
+    return msgspec.structs.replace(alone, options=options, shared_at=path)
+
+
+def _words(options: Iterable[str]) -> tuple[str, ...]:
+    return tuple(word for option in options for word in ("-o", option))
+
+
+def _configured(login: _Login) -> dict[str, str]:
+    """What the user's configuration says; nothing where ssh can't tell, as it is about to say."""
+    told = _quickly("-G", *login.options, *login.whom)
+    return dict(line.split(" ", 1) for line in told.splitlines() if " " in line)
+
+
+def _take_back(login: _Login, forwarding: str) -> None:
+    """Ask the shared connection to end a forwarding; there may be none any more.
+
+    Without the configuration, whose own forwardings would be taken back as well.
+    """
+    at = _words([f"ControlPath={login.shared_at}"])
+    _quickly("-F", "/dev/null", *at, "-O", "cancel", "-L", forwarding, *login.whom)
+
+
+def _quickly(*words: str) -> str:
+    """What ssh prints to a question that needs no connection; nothing if it fails."""
+    try:
+        done = subprocess.run(
+            ["ssh", *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, timeout=GRACE, check=True, start_new_session=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.decode(errors="surrogateescape")
+
+
+def _start(
+    address: str, login: _Login, forwarding: str, said: IO[bytes]
+) -> subprocess.Popen[bytes]:
     # any shell there understands this; it comes when the forwarding stands
     until_we_end = f"echo {_READY.decode()} && exec cat"
-    command = ["ssh", *options, "-L", f"{here}:{url.path}", *whom, "--", str(url.hostname)]
+    command = ["ssh", *login.options, "-L", forwarding, *login.whom]
     try:
         return subprocess.Popen(
             [*command, until_we_end], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,

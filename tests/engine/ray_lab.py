@@ -230,11 +230,6 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def alive(node: Any) -> bool:
-    """Whether the cluster takes it for one of its nodes."""
-    return any(each["Alive"] and each["NodeID"] == node.node_id for each in ray.nodes())
-
-
 def until(holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     end = time.monotonic() + patience
     while not holds():

@@ -188,6 +188,105 @@ def test_no_ssh_outlives_a_process_that_is_killed(sshd: Sshd) -> None:
     assert of_port(sshd.port) == []
 
 
+# ---------------------------------------------------------------- a shared connection
+
+
+PERSIST = ("ControlMaster auto", "ControlPersist 60")
+
+
+def is_shared(sshd: Sshd) -> bool:
+    return sshd.ask("-O", "check").returncode == 0
+
+
+def logins(sshd: Sshd) -> int:
+    return (sshd.place / "sshd.log").read_text().count("Accepted publickey")
+
+
+def listening(sshd: Sshd) -> bool:
+    """Whether anybody listens at a tunnel's socket, also at one that has lost its path."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return any(f"{sshd.place}/reprorun-scratch-" in line for line in lines)
+
+
+@pytest.fixture
+def ours_are_there(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sockets of our tunnels lie beside the sshd, apart from those of others.
+
+    The directory of the tests is made by then, and is not removed with it.
+    """
+    monkeypatch.setattr("tempfile.tempdir", str(sshd.place))
+
+
+@pytest.mark.usefixtures("ours_are_there")
+def test_a_connection_that_stays_is_shared(sshd: Sshd, reach: Reach) -> None:
+    sshd.share(*PERSIST)
+    for _ in range(2):
+        with closing(reach(sshd.env)) as engine:
+            use(engine)
+            assert listening(sshd)
+        assert is_shared(sshd)
+        assert not listening(sshd)
+    assert logins(sshd) == 1
+    assert sshd.ask("-O", "exit").returncode == 0
+    assert of_port(sshd.port) == []
+
+
+def test_the_forwardings_of_the_user_stay(sshd: Sshd, reach: Reach) -> None:
+    users = sshd.place / "users.sock"
+    sshd.share(*PERSIST, f"LocalForward {users} {SOCKET}")
+    with closing(reach(sshd.env)) as engine:
+        use(engine)
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(users))
+
+
+def test_a_connection_that_would_end_with_us_is_not_shared(sshd: Sshd, reach: Reach) -> None:
+    sshd.share("ControlMaster auto")
+    with closing(reach(sshd.env)) as engine:
+        use(engine)
+        assert not is_shared(sshd)
+    assert of_port(sshd.port) == []
+
+
+@pytest.mark.usefixtures("ours_are_there")
+def test_a_connection_of_the_user_is_taken(sshd: Sshd, reach: Reach) -> None:
+    sshd.share()
+    assert sshd.ask("-M", "-N", "-f", "-o", "ControlPersist=yes", "-E", "/dev/null").returncode == 0
+    with closing(reach(sshd.env)) as engine:
+        use(engine)
+    assert (is_shared(sshd), logins(sshd), listening(sshd)) == (True, 1, False)
+
+
+def test_a_shared_connection_that_is_gone(sshd: Sshd, reach: Reach) -> None:
+    """What it left behind, such as its socket after a crash, is no hindrance."""
+    sshd.share(*PERSIST)
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(str(sshd.place / "shared"))
+    with closing(reach(sshd.env)) as engine:
+        use(engine)
+
+
+def test_a_killed_process_does_not_end_a_shared_connection(sshd: Sshd, reach: Reach) -> None:
+    sshd.share(*PERSIST)
+    script = "import os\nfrom reprorun.engine import connect\nengine = connect()\nos.kill(0, 9)\n"
+    env = {**os.environ, **sshd.env, "TMPDIR": str(sshd.place)}
+    done = subprocess.run([sys.executable, "-c", script], env=env, check=False,
+                          start_new_session=True, timeout=60)  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    assert is_shared(sshd)
+    with closing(reach(sshd.env)) as engine:
+        use(engine)
+    assert logins(sshd) == 1
+
+
+def test_no_connection_to_a_stranger_is_shared(sshd: Sshd, reach: Reach) -> None:
+    sshd.share(*PERSIST)
+    sshd.known.write_text("")
+    with pytest.raises(EngineUnavailable, match="is not known here"):
+        reach(sshd.env)
+    assert not is_shared(sshd)
+
+
 def of_port(port: int) -> list[str]:
     """The ssh processes that go to a port."""
     found = []

@@ -51,6 +51,7 @@ class Sshd:
         self.port = free_port()
         self.user = os.environ.get("USER") or subprocess.getoutput("id -un")
         self.known = place / "known_hosts"
+        self.config = place / "config"  # of the user's ssh
         self._process: subprocess.Popen[bytes] | None = None
         self._make_key("host")
         self._make_key("user")
@@ -101,10 +102,27 @@ class Sshd:
         (self.place / "host.pub").unlink()
         self._make_key("host")
 
+    def share(self, *options: str) -> None:
+        """Let the user's ssh share connections.
+
+        Args:
+            options: beside ControlPath.
+        """
+        with self.config.open("a") as config:
+            config.write(f"  ControlPath {self.place}/shared\n")
+            config.writelines(f"  {option}\n" for option in options)
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """What the user's ssh says for this host, such as to `-O check`."""
+        whom = ("-l", self.user, "-p", str(self.port), "127.0.0.1")
+        return subprocess.run(
+            [self.place / "bin" / "ssh", *words, *whom],
+            capture_output=True, text=True, check=False, timeout=PATIENCE,
+        )  # fmt: skip
+
     def write_ssh(self) -> None:
         """The user's configuration: ssh reads it from the home of the password file, so wrap it."""
-        config = self.place / "config"
-        config.write_text(
+        self.config.write_text(
             f"Host *\n  IdentityFile {self.place}/user\n  IdentitiesOnly yes\n"
             f"  UserKnownHostsFile {self.known}\n  GlobalKnownHostsFile /dev/null\n"
             "  StrictHostKeyChecking no\n"  # careless: it must not count
@@ -112,7 +130,9 @@ class Sshd:
         programs = self.place / "bin"
         programs.mkdir()
         wrapper = programs / "ssh"
-        wrapper.write_text(f'#!/bin/sh\nexec {program("ssh", "openssh-client")} -F {config} "$@"\n')
+        wrapper.write_text(
+            f'#!/bin/sh\nexec {program("ssh", "openssh-client")} -F {self.config} "$@"\n'
+        )
         wrapper.chmod(0o755)
 
     def _make_key(self, name: str) -> None:
@@ -142,6 +162,7 @@ def running_sshd() -> Iterator[Sshd]:
         made.start()
         yield made
     finally:
+        made.ask("-O", "exit")  # of a connection that is shared
         made.stop()
         shutil.rmtree(place)
 
