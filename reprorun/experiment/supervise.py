@@ -25,6 +25,7 @@ _FORWARDED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+_PASSED_ON: set[int] = set()  # signals that came
 # Where the kernel counts processes killed for want of memory: cgroup v2, cgroup v1.
 _OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
@@ -68,6 +69,7 @@ def main(command: list[str]) -> int:
         seconds=seconds,
         exit_code=exit_code,
         signal=_signal_name(number),
+        interrupted=signal.SIGINT in _PASSED_ON,
         peak_memory=peak,
         oom_killed=_oom_kills() > kills_before,
         python=sys.version.split()[0],
@@ -141,6 +143,7 @@ def _pass_on(child: int, number: int) -> None:
 
     A shell, for one, waits for the program that it runs and leaves the interrupt to that.
     """
+    _PASSED_ON.add(number)
     try:
         os.killpg(child, number)
     except ProcessLookupError:

@@ -22,7 +22,8 @@ class GuestReport(Value, frozen=True, kw_only=True):
     ended: str = ""
     seconds: float = 0.0
     exit_code: int = 0
-    signal: str | None = None
+    signal: str | None = None  # that ended it
+    interrupted: bool = False  # SIGINT came from outside, and was passed on
     peak_memory: int | None = None  # bytes, of the largest process
     oom_killed: bool = False
     python: str = ""

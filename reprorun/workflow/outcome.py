@@ -40,11 +40,18 @@ def judge(ending: Ending, guest: GuestReport | None, limits: Limits) -> Outcome:
         return Outcome(status="failed", exit_code=TIMED_OUT, reason=reason, guest=guest)
     if code == 0:
         return Outcome(status="finished", exit_code=0, guest=guest)
-    if (guest.signal if guest else _signal_name(code - 128)) == "SIGINT":
+    if _was_interrupted(code, guest):
         return Outcome(status="interrupted", exit_code=code, reason=FROM_OUTSIDE, guest=guest)
     return Outcome(
         status="failed", exit_code=code, reason=_why(code, ending, guest, limits), guest=guest
     )
+
+
+def _was_interrupted(code: int, guest: GuestReport | None) -> bool:
+    """Python, say, ends by the signal; but with 1 where it came while it was starting."""
+    if guest is None:
+        return _signal_name(code - 128) == "SIGINT"
+    return guest.interrupted or guest.signal == "SIGINT"
 
 
 def _why(code: int, ending: Ending, guest: GuestReport | None, limits: Limits) -> str:

@@ -139,6 +139,7 @@ raise SystemExit(7)
     assert process.communicate(timeout=20)[0] == "interrupted\n"
     assert process.returncode == 7
     assert report(tmp_path)["exit_code"] == 7
+    assert report(tmp_path)["interrupted"] is True
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"])
@@ -148,6 +149,7 @@ def test_signals_are_passed_on(environment, tmp_path, name):
     process.communicate(timeout=20)
     assert process.returncode == 128 + getattr(signal, name)
     assert report(tmp_path)["signal"] == name
+    assert report(tmp_path)["interrupted"] is (name == "SIGINT")
 
 
 def test_signals_are_default_in_the_command():

@@ -38,6 +38,8 @@ MEMORY = "ran out of memory: it used the limit of 64 MiB (--memory), and the ker
         (ending(139), GUEST, "failed", 139, "ended with exit code 139"),  # it exited so itself
         (ending(130), None, "interrupted", 130, FROM_OUTSIDE),
         (ending(130), GuestReport(signal="SIGINT"), "interrupted", 130, FROM_OUTSIDE),
+        (ending(1), GuestReport(interrupted=True), "interrupted", 1, FROM_OUTSIDE),
+        (ending(0), GuestReport(interrupted=True), "finished", 0, None),
         (ending(130), GUEST, "failed", 130, "ended with exit code 130"),
         (ending(255), None, "failed", 255, "ended with exit code 255"),  # sys.exit(-1)
         (ending(128), None, "failed", 128, "ended with exit code 128"),
