@@ -18,6 +18,7 @@ from reprorun.compare.values import Content, Finding, Settings, Unreadable
 from reprorun.model import Value
 
 MAGIC = b"\x93NUMPY"
+_VERSIONS = ((1, 0), (2, 0), (3, 0))
 PIECE = 1 << 22  # bytes of each that are looked at in one go
 GATHERED = 1 << 28  # bytes of an array that has to be put into another order in memory
 _LONGEST_HEADER = 1 << 16
@@ -153,7 +154,7 @@ def _read_header(stream: BinaryIO, size: int) -> _Header:
         Unreadable: it is no npy file, or damaged.
     """
     start = read_full(stream, 8)
-    if not start.startswith(MAGIC) or len(start) < 8 or start[6] not in (1, 2, 3):
+    if not start.startswith(MAGIC) or len(start) < 8 or (start[6], start[7]) not in _VERSIONS:
         raise Unreadable("it is no npy file")
     width = 2 if start[6] == 1 else 4
     length = int.from_bytes(read_full(stream, width), "little")

@@ -135,6 +135,12 @@ def test_a_hostile_header_is_decided_by_its_bytes(header: str) -> None:
         assert "npy" in found.reason
 
 
+def test_a_version_that_there_is_not() -> None:
+    good = saved(np.ones(3))
+    found = compare("x.npy", good, good[:7] + b"\1" + good[8:])
+    assert (found.verdict, found.comparator) == ("different", "bytes")
+
+
 @given(st.data())
 def test_damage_anywhere_is_no_crash_and_no_pass(data: st.DataObject) -> None:
     good = saved(np.arange(6.0).reshape(2, 3))

@@ -69,7 +69,7 @@ def test_the_report(environment, tmp_path):
     assert facts["oom_killed"] is False
     assert facts["python"] == platform.python_version()
     assert {*facts} == {
-        *("started", "ended", "seconds", "exit_code", "signal"),
+        *("started", "ended", "seconds", "exit_code", "signal", "interrupted"),
         *("peak_memory", "oom_killed", "python", "outputs_kept", "not_kept"),
         *("cpu_model", "cpu_flags"),
     }
