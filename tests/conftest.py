@@ -15,8 +15,9 @@ settings.register_profile("any machine", deadline=None)  # how long one takes de
 settings.load_profile("any machine")
 
 _SHARED = {
-    "test_places.py": "tunnels",
-    "test_remote.py": "tunnels",
+    **dict.fromkeys(("test_places.py", "test_remote.py"), "tunnels"),
+    # what one removes at its end, another may be using
+    **dict.fromkeys(("test_cluster.py", "test_cluster_check.py", "test_gpu_slots.py"), "clusters"),
     **dict.fromkeys(("test_engine.py", "test_afterwards.py"), "engines"),  # started once
 }
 """File of tests -> what it shares with others: those are not run side by side."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from socket import socket
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
@@ -50,6 +50,7 @@ class Client:
         self.version = ""  # of the API, once it is known; empty: the engine's newest
         self._connect = connect
         self._idle: list[Connection] = []
+        self._closed = False
 
     def call(
         self,
@@ -124,9 +125,19 @@ class Client:
         return answer.headers.get(name.lower(), "")
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; one that another thread is still at goes when that is through."""
+        self._closed = True
+        self._close_idle()
+
+    def _keep(self, connection: Connection) -> None:
+        self._idle.append(connection)
+        if self._closed:
+            self._close_idle()
+
+    def _close_idle(self) -> None:
         while self._idle:
-            self._idle.pop().close()
+            with suppress(IndexError):  # another thread was quicker
+                self._idle.pop().close()
 
     @contextmanager
     def _asked(
@@ -151,7 +162,7 @@ class Client:
         if answer.closes:
             connection.close()
         else:
-            self._idle.append(connection)
+            self._keep(connection)
         if refusal:
             raise refusal
 

@@ -26,8 +26,8 @@ def chunk(kind, data):
     sum = struct.pack(">I", zlib.crc32(kind + data))
     return struct.pack(">I", len(data)) + kind + data + sum
 
-def png(shade):
-    rows = b"".join(b"\\0" + bytes([255, 255, 255] * 20 + [shade, 0, 0] * 20) for _ in range(40))
+def png(color):
+    rows = b"".join(b"\\0" + bytes([255, 255, 255] * 20 + color * 20) for _ in range(40))
     head = struct.pack(">IIBBBBB", 40, 40, 8, 2, 0, 0, 0)
     parts = (chunk(b"IHDR", head), chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
     return b"\\x89PNG\\r\\n\\x1a\\n" + b"".join(parts)
@@ -38,7 +38,8 @@ with open("metrics.csv", "w") as file:
         noise = random.random() if epoch > 600 else 0
         file.write("%d,%r\\n" % (epoch, 1 / epoch + noise / 10))
 for name in ("plot.png", "EVIL"):
-    data = png(random.randrange(255)) if name == "plot.png" else b"a\\n%r\\n" % random.random()
+    color = [random.randrange(255) for _ in range(3)]  # never the same twice
+    data = png(color) if name == "plot.png" else b"a\\n%r\\n" % random.random()
     with open(name, "wb") as file:
         file.write(data)
 with open("same.txt", "w") as file:

@@ -207,6 +207,16 @@ def test_a_stream_that_is_left_takes_its_connection_with_it(made: Made) -> None:
     assert engine.opened == 2
 
 
+def test_what_is_under_way_when_the_client_is_closed_ends_and_leaves_nothing(made: Made) -> None:
+    client, engine = made((chunked(b"a", b"b"), EMPTY))
+    pieces = client.stream("GET", "/a")
+    next(pieces)
+    client.close()
+    assert list(pieces) == [b"b"]
+    engine.threads[0].join(5)
+    assert not engine.threads[0].is_alive()  # it has seen the end of the connection
+
+
 def test_events_are_lines_however_they_are_cut(made: Made) -> None:
     client, _ = made((chunked(b'{"a": 1}\r\n{"b"', b': 2}\r\n\r\n{"c": ', b'"\\n"}'),))
     assert list(client.events("/build")) == [{"a": 1}, {"b": 2}, {"c": "\n"}]
