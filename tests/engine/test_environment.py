@@ -730,12 +730,20 @@ def of_builds() -> dict[str, Callable[[str], None]]:
             engine.images.remove(name, force=True)
 
     with client() as engine:
-        containers = engine.containers.list(all=True, filters={"label": "reprorun=build"})
-        images = engine.images.list(filters={"label": "reprorun.kind=build"})
+        label = {"label": "reprorun=build"}
+        containers = engine.containers.list(all=True, filters=label, ignore_removed=True)
+        # images.list() would ask for each, and some may go
+        images = engine.api.images(filters={"label": "reprorun.kind=build"})
         return {
-            **{container.name: remove_container for container in containers},
-            **{tag: remove_image for image in images for tag in image.tags or [image.id]},
+            **dict.fromkeys([container.name for container in containers], remove_container),
+            **dict.fromkeys([name for image in images for name in names_of(image)], remove_image),
         }
+
+
+def names_of(listed: dict[str, Any]) -> list[str]:
+    """The names of an image as the engine lists it; its id, where it has none."""
+    tags = [tag for tag in listed["RepoTags"] or () if tag != "<none>:<none>"]
+    return tags or [listed["Id"]]
 
 
 def test_a_package_that_offers_only_source_is_built(

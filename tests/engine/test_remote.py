@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import docker
 import pytest
 from msgspec.structs import replace
 
@@ -283,9 +284,14 @@ def digests(directory: Path) -> dict[str, str]:
 
 def shells_there() -> list[str]:
     with client() as engine:
-        label = {"label": "reprorun.carried"}
-        found = [container.name for container in engine.containers.list(all=True, filters=label)]
-    return [name for name in found if name.endswith("-shell")]
+        return [name for name in carried(engine) if name.endswith("-shell")]
+
+
+def carried(engine: docker.DockerClient) -> list[str]:
+    """The names of containers whose files are carried; some may go while we look."""
+    label = {"label": "reprorun.carried"}
+    found = engine.containers.list(all=True, filters=label, ignore_removed=True)
+    return [str(container.name) for container in found]
 
 
 # ---------------------------------------------------------------- what breaks
@@ -390,6 +396,4 @@ def test_the_engine_keeps_no_container(away: Away) -> None:
     done = away.exec("train.py", "--gpus", "device=no-such")
     assert done.code == 125, done.err
     with client() as engine:
-        label = {"label": "reprorun.carried"}
-        names = [container.name for container in engine.containers.list(all=True, filters=label)]
-    assert f"reprorun-{done.record.id}" not in names
+        assert f"reprorun-{done.record.id}" not in carried(engine)

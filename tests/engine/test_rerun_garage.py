@@ -293,5 +293,5 @@ def test_parameters_that_can_not_be_taken(lab: Lab, tmp_path: Path, variant: str
     assert done.code == 2
     assert "Traceback" not in done.err
     with client() as engine:
-        running = engine.containers.list(filters={"label": "reprorun.run"})
+        running = engine.containers.list(filters={"label": "reprorun.run"}, ignore_removed=True)
         assert not [each for each in running if str(lab.records) in str(each.attrs["Mounts"])]

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from .mutate import mutated
 from .targets import Target
 
-SECONDS = 2.0  # for one input
+SECONDS = 2.0  # of processor time, for one input: others may be at work on the machine
+BLOCKED_SECONDS = 60.0  # for one input that waits for something
 CHILD_SECONDS = 150.0  # for one input in a child, which itself is ended after a minute
 MEMORY = 512 << 10  # KiB that one input may add to the process
 
@@ -43,7 +44,7 @@ def crash_of(target: Target, data: bytes) -> Crash | None:
     """What is wrong with one input; None where nothing is."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        with _alarm(SECONDS if not target.child else CHILD_SECONDS):
+        with _alarm(target):
             target.parse(data)
     except target.allowed:
         pass  # as it should be
@@ -70,11 +71,12 @@ def fuzz(target: Target, inputs: int, seed: int, seconds: float = float("inf")) 
         target: what is fed.
         inputs: how many, the seeds beside.
         seed: of the chance; the same inputs come again with it.
-        seconds: after which it ends anyway.
+        seconds: of processor time after which it ends anyway; of any time, with children.
     """
     chance, seeds = random.Random(seed), target.seeds()
     crashes: dict[str, Crash] = {}
-    began, done = time.monotonic(), 0
+    clock = time.monotonic if target.child else time.process_time
+    began, done = clock(), 0
 
     def stream() -> Iterator[bytes]:
         yield from seeds
@@ -86,20 +88,24 @@ def fuzz(target: Target, inputs: int, seed: int, seconds: float = float("inf")) 
         done += 1
         if crash:
             crashes.setdefault(crash.place, crash)
-        if time.monotonic() - began > seconds:
+        if clock() - began > seconds:
             break
-    return Fuzzed(done, time.monotonic() - began, tuple(crashes.values()))
+    return Fuzzed(done, clock() - began, tuple(crashes.values()))
 
 
 @contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
+def _alarm(target: Target) -> Iterator[None]:
     def ring(number: int, frame: object) -> None:
         raise Hung
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signals = (signal.SIGALRM, signal.SIGPROF)
+    before = [(number, signal.signal(number, ring)) for number in signals]
+    signal.setitimer(signal.ITIMER_REAL, CHILD_SECONDS if target.child else BLOCKED_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for number, handler in before:
+            signal.signal(number, handler)
