@@ -12,7 +12,7 @@ import msgspec
 from reprorun import files
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, EngineUnavailable, UsageError
-from reprorun.held import holding
+from reprorun.held import Hold, holding
 from reprorun.model import (
     RUN_LABEL,
     BaseImage,
@@ -165,8 +165,8 @@ def ask_image(
         env=dict(env or {}),
         labels={"reprorun": "probe", RUN_LABEL: identity},
     )
-    with holding(identity, engine=engine.info().address):
-        container = engine.create(spec)
+    with holding(identity, engine=engine.info().address) as held:
+        container = _created(spec, engine, held)
         try:
             with closing(engine.attach(container)) as pieces:
                 engine.start(container)
@@ -176,6 +176,16 @@ def ask_image(
             engine.remove(container)
     said = b"".join(piece for _, piece in printed).decode(errors="replace").strip()
     return code, b"".join(piece for stream, piece in printed if stream == "stdout"), said
+
+
+def _created(spec: ContainerSpec, engine: Engine, held: Hold) -> str:
+    try:
+        return engine.create(spec)
+    except EngineUnavailable:  # who knows what it was about to do
+        raise
+    except EngineError:
+        held.end()
+        raise
 
 
 def image_digest(image: Image) -> str:

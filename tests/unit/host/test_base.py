@@ -11,22 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from reprorun import files
+from reprorun import files, held
 from reprorun.engine.fake import FakeEngine, FakeProcess
-from reprorun.errors import ImageMissing, UsageError
+from reprorun.errors import EngineError, EngineUnavailable, ImageMissing, UsageError
 from reprorun.model import BaseImage, Requirements, RunSpec
 from reprorun.workflow.base import base_reference, find_base, recall_base
 from reprorun.workflow.report import Silent
 
 from ...kit import FAKE_BASE
-
-ANSWER = {
-    "python": "3.11.2",
-    "executable": "/usr/bin/python3.11",
-    "machine": "x86_64",
-    "libc": "glibc 2.36",
-    "path": "/usr/bin:/bin",
-}
+from .values import ANSWER
 
 
 def spec(**fields: Any) -> RunSpec:
@@ -118,6 +111,23 @@ def test_what_was_asked_for_must_be_what_is_there(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("reprorun.workflow.python.host_python", lambda: "3.12")
     with pytest.raises(UsageError, match=r"was pickled by Python 3\.12"):
         find(engine(), same_python=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "left"),
+    [(EngineError("no GPU runtime"), False), (EngineUnavailable("it is gone"), True)],
+)
+def test_an_engine_that_refuses_the_container_has_none(
+    error: EngineError, left: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(container: object) -> str:
+        raise error
+
+    fake = engine()
+    monkeypatch.setattr(fake, "create", fail)
+    with pytest.raises(type(error)):
+        find(fake)
+    assert held.is_any_left() == left
 
 
 def test_offline_nothing_is_pulled() -> None:
