@@ -7,7 +7,7 @@ import os
 import pickle
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,8 @@ from reprorun.cluster.messages import END, Came, encode
 from reprorun.cluster.place import Place, place_of
 from reprorun.cluster.running import failed, forgotten, given_gpus
 from reprorun.cluster.trees import pack_tree, unpack_tree
-from reprorun.errors import EngineError, RecordError, ReprorunError
+from reprorun.engine import Engine
+from reprorun.errors import EngineError, EngineUnavailable, RecordError, ReprorunError
 from reprorun.model import Gpus, Value
 from reprorun.workflow import check as checks
 from reprorun.workflow.outcome import INTERRUPTED
@@ -63,8 +64,7 @@ def _check(ray: Any, depot: Any, task: CheckTask, place: Place, room: str) -> Ca
     try:
         with place.interruptible():
             path = _fetched(ray, depot, task.source, room)
-            for image in task.images:
-                ensure_image(image, place.engine(), partial(fetch_image, ray, depot, image.tag))
+            lacking = bring_images(task.images, place.engine(), partial(fetch_image, ray, depot))
             options = with_gpus(task.options, path, given_gpus(ray))
             place.leash.busy()
             (result,) = checks.check(
@@ -78,12 +78,32 @@ def _check(ray: Any, depot: Any, task: CheckTask, place: Place, room: str) -> Ca
     if result.exit_code != EngineError.exit_code:
         place.leash.well()
     if result.error:
-        result = replace(result, error=f"on node {place.node}: {result.error}")
+        result = replace(result, error=f"on node {place.node}: {result.error}{lacking}")
     kept = os.path.join(room, checks.PLACE)
     names = os.listdir(kept) if os.path.isdir(kept) else []
     for name in names:
         forgotten(os.path.join(kept, name))
     return Came(tree=bool(names), check=text_of(result, {path: task.record, room: task.cwd}))
+
+
+def bring_images(
+    images: Iterable[WantedImage], engine: Engine, fetched: Callable[[str], Iterator[bytes]]
+) -> str:
+    """Have images on the node's engine; returns what could not be brought and why, if anything.
+
+    One may be gone from the submitting machine by now. That is no error yet: an environment can be
+    made again, a base image may be there under another name, and a re-run says what it lacks. What
+    the user has named has to be there.
+    """
+    lacking = ""
+    for image in images:
+        try:
+            ensure_image(image, engine, partial(fetched, image.tag))
+        except EngineError as error:
+            if image.named or isinstance(error, EngineUnavailable):
+                raise
+            lacking += f"\n{image.tag} could not be brought there: {error}"
+    return lacking
 
 
 def _fetched(ray: Any, depot: Any, source: str, room: str) -> str:

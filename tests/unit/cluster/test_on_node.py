@@ -17,7 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from reprorun.cluster import inputs
-from reprorun.cluster.checking import result_of, text_of
+from reprorun.cluster.checking import bring_images, result_of, text_of
 from reprorun.cluster.images import WantedImage, ensure_image, pushed, verified
 from reprorun.cluster.inputs import verify_inputs
 from reprorun.cluster.messages import Came, Problem, decode, encode, error_of, problem_of
@@ -116,6 +116,19 @@ def test_tasks_that_begin_together_bring_it_once() -> None:
     for thread in threads:
         thread.join()
     assert fetched == [1]
+
+
+def test_for_a_check_one_that_can_not_be_brought_is_no_error_yet() -> None:
+    def gone(tag: str) -> Iterator[bytes]:
+        raise EngineError(f"there is no image {tag}")
+
+    engine = FakeEngine()
+    lacking = bring_images([WANTED], engine, gone)
+    assert lacking == f"\n{WANTED.tag} could not be brought there: there is no image {WANTED.tag}"
+    assert bring_images([WANTED], engine, lambda tag: iter(saved())) == ""
+    assert WANTED.is_on(engine)
+    with pytest.raises(EngineError, match="no image mine:1"):
+        bring_images([replace(WANTED, tag="mine:1", named=True)], engine, gone)
 
 
 @pytest.mark.parametrize("damage", ["cut short", "changed", "nothing"])
