@@ -21,6 +21,7 @@ __all__ = [
     "is_unfinished",
     "layer_file",
     "read_bounded",
+    "remove",
     "replacing",
     "scratch_directory",
     "sha256_of",
@@ -41,6 +42,16 @@ def write(path: str, data: bytes, *, private: bool = False) -> None:
         if private:
             os.fchmod(file.fileno(), 0o600)
         file.write(data)
+
+
+def remove(path: str) -> None:
+    """Remove a file, or a directory with all that is in it; of a link, the link."""
+    import shutil
+
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def read_bounded(file: IO[bytes]) -> bytes:
@@ -94,8 +105,9 @@ def scratch_directory(*, passing: bool = False, socket: bool = False) -> Iterato
     """
     import tempfile
 
-    where = _socket_place() if socket else None if passing else cache_directory("scratch")
-    with _scratching(fcntl.LOCK_SH):
+    temporary = tempfile.gettempdir()
+    where = _socket_place() if socket else temporary if passing else cache_directory("scratch")
+    with _scratching(where, fcntl.LOCK_SH):
         made = tempfile.TemporaryDirectory(
             prefix=SCRATCH_PREFIX, dir=where, ignore_cleanup_errors=True
         )
@@ -120,9 +132,12 @@ def abandoned_scratch() -> list[str]:
     import tempfile
 
     places = dict.fromkeys([cache_directory("scratch"), tempfile.gettempdir(), _socket_place()])
-    with _scratching(fcntl.LOCK_EX):
-        entries = [entry for place in places for entry in os.scandir(place)]
-        return [entry.path for entry in entries if _is_abandoned(entry)]
+    return [path for place in places for path in _abandoned_in(place)]
+
+
+def _abandoned_in(place: str) -> list[str]:
+    with _scratching(place, fcntl.LOCK_EX):
+        return [entry.path for entry in os.scandir(place) if _is_abandoned(entry)]
 
 
 def _is_abandoned(entry: os.DirEntry[str]) -> bool:
@@ -136,9 +151,12 @@ def _is_abandoned(entry: os.DirEntry[str]) -> bool:
 
 
 @contextmanager
-def _scratching(operation: int) -> Iterator[None]:
-    """What is just being made is not held yet: nobody looks for abandoned ones meanwhile."""
-    descriptor = os.open(cache_directory("scratch"), os.O_RDONLY)
+def _scratching(place: str, operation: int) -> Iterator[None]:
+    """What is just being made there is not held yet: nobody looks for abandoned ones meanwhile.
+
+    It is the place that is locked: those at work in it need not share a cache.
+    """
+    descriptor = os.open(place, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, operation)
         yield

@@ -31,6 +31,8 @@ class Mark(Value, frozen=True, kw_only=True):
 
     node: str = ""  # the machine
     engine: str | None = None  # address of the one that has its container; None: it has none yet
+    step: str | None = None  # id of a container that the engine's builder has made
+    since: str = ""  # UTC time; what was created earlier is another's
     wanted: str | None = None  # where the log directory should be; a number may be put behind it
     log_dir: str | None = None  # where it is; None: not made yet, or there is none
     made: bool = False  # the directory was made for this

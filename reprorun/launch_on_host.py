@@ -61,12 +61,14 @@ def _execute(task: Task, engine: str, report: Reporter) -> Finished:
         from reprorun.workflow.unisolated import execute_unisolated
 
         return execute_unisolated(_spec(task), report, task.python_command)
+    from reprorun.workflow.connecting import connecting
     from reprorun.workflow.exec import execute
     from reprorun.workflow.recover import recover_by_the_way
 
     connect = _connect(engine)
     recover_by_the_way(connect, report)
-    return execute(_spec(task), connect, report)
+    with connecting(connect) as reached:
+        return execute(_spec(task), reached, report)
 
 
 def run_side_by_side(tasks: Sequence[Task], parallel: int, engine: str) -> None:

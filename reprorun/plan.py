@@ -19,6 +19,7 @@ from reprorun.model import (
     LOG_DIR,
     RUN_LABEL,
     SECRETS,
+    STOP_SIGNAL,
     WORKSPACE,
     BaseImage,
     Code,
@@ -130,6 +131,7 @@ def _container(spec: RunSpec, facts: Facts, image: str) -> ContainerSpec:
         limits=spec.limits,
         gpus=gpus,
         labels={"reprorun": facts.version, RUN_LABEL: facts.run_id},
+        stop_signal=STOP_SIGNAL,
     )
 
 

@@ -150,7 +150,7 @@ def _checker(given: dict[str, Any]) -> Checker:
 def describe_check(result: RecordCheck, *, verbose: bool = False) -> Iterator[str]:
     """The lines of one record: its verdict, and what differs in which repeat."""
     from reprorun.cli.compare import describe
-    from reprorun.cli.text import duration, printable
+    from reprorun.cli.text import duration, near, printable
 
     if result.error is not None:
         yield f"{_colored('error')}  {printable(result.record)}"
@@ -174,7 +174,7 @@ def describe_check(result: RecordCheck, *, verbose: bool = False) -> Iterator[st
             yield f"  varied: {printable(_varied(repeat.variations))}"
         yield from (f"  {printable(why)}" for why in repeat.not_varied)
         if repeat.log_dir:
-            yield f"  kept: {printable(_relative(repeat.log_dir))}"
+            yield f"  kept: {printable(near(repeat.log_dir))}"
     if result.blame is not None:
         yield from (f"  {printable(line)}" for line in _blamed(result))
 
@@ -189,13 +189,6 @@ def _blamed(result: RecordCheck) -> Iterator[str]:
     assert result.blame
     differing = (each.comparison for each in result.repeats if not each.comparison.same)
     return blame_lines(result.blame, next(differing, None))
-
-
-def _relative(path: str) -> str:
-    import os
-
-    inside = os.path.relpath(path)
-    return path if inside.startswith("..") else inside
 
 
 def _colored(verdict: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reprorun.cli.options import with_options
 from reprorun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,18 +22,14 @@ _NOT_SHOWN = frozenset(
 )
 
 
-def with_reports(command: Any) -> Any:
-    """Decorates a command with the flags for reports."""
-    options = [
-        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
-        click.option("--html", metavar="FILE", help="Write a page that shows what differs."),
-        click.option("--junit-xml", metavar="FILE", help="Write the result as JUnit XML."),
-        click.option("--github/--no-github", default=None,
-                     help="Annotations and a job summary (default: in GitHub Actions)."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+with_reports = with_options(
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."),
+    click.option("--html", metavar="FILE", help="Write a page that shows what differs."),
+    click.option("--junit-xml", metavar="FILE", help="Write the result as JUnit XML."),
+    click.option("--github/--no-github", default=None,
+                 help="Annotations and a job summary (default: in GitHub Actions)."),
+)  # fmt: skip
+"""Decorates a command with the flags for reports."""
 
 
 def refuse_unwritable(given: dict[str, Any]) -> None:

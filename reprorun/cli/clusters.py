@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
+from reprorun.cli.options import with_options
 from reprorun.errors import UsageError
 
-
-def with_place(command: Any) -> Any:
-    """Decorates a command whose runs can be carried out on a cluster."""
-    options: list[Callable[[Any], Any]] = [
-        click.option("--on", "place", type=click.Choice(["here", "ray"]), default="here",
-                     help="This machine's engine (default), or a Ray cluster."),
-        click.option("--address", metavar="ADDRESS",
-                     help="Of the Ray cluster (default: $RAY_ADDRESS, or the one that is here)."),
-        click.option("--registry", metavar="HOST/NAME",
-                     help="With --on ray: the registry that brings images to the nodes."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+with_place = with_options(
+    click.option("--on", "place", type=click.Choice(["here", "ray"]), default="here",
+                 help="This machine's engine (default), or a Ray cluster."),
+    click.option("--address", metavar="ADDRESS",
+                 help="Of the Ray cluster (default: $RAY_ADDRESS, or the one that is here)."),
+    click.option("--registry", metavar="HOST/NAME",
+                 help="With --on ray: the registry that brings images to the nodes."),
+)  # fmt: skip
+"""Decorates a command whose runs can be carried out on a cluster."""
 
 
 def on_cluster(given: dict[str, Any]) -> bool:

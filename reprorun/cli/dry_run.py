@@ -32,7 +32,7 @@ def plan_as_json(plan: Plan) -> str:
 def docker_command(spec: ContainerSpec, image: str) -> str:
     """The container as a shell command."""
     words = ["docker", "run", "--rm", "--init", "--cap-drop", "ALL"]
-    words += ["--security-opt", "no-new-privileges", "--stop-signal", "SIGINT"]
+    words += ["--security-opt", "no-new-privileges", "--stop-signal", spec.stop_signal]
     words += ["--name", spec.name, "--network", spec.network, "--user", spec.user]
     words += ["--workdir", spec.workdir, *_limits(spec.limits), *_gpus(spec.gpus)]
     words += [word for group in spec.groups for word in ("--group-add", group)]

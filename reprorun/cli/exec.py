@@ -36,14 +36,16 @@ def exec_command(**given: Any) -> int:
         return _dry_run(spec, given)
     from reprorun.cli.engines import chosen_engine, is_local
     from reprorun.cli.running import finish_run
-    from reprorun.workflow.exec import execute
+    from reprorun.workflow.connecting import connecting
 
     if is_local(given["engine"], directory_of(spec)):
         from reprorun.workflow.unisolated import execute_unisolated
 
         return finish_run(given, lambda report: execute_unisolated(spec, report))
-    connect = chosen_engine(given["engine"], directory_of(spec))
-    return finish_run(given, lambda report: execute(spec, connect, report))
+    with connecting(chosen_engine(given["engine"], directory_of(spec))) as reached:
+        from reprorun.workflow.exec import execute  # meanwhile
+
+        return finish_run(given, lambda report: execute(spec, reached, report))
 
 
 def _dry_run(spec: Any, given: dict[str, Any]) -> int:

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
-from reprorun.cli.options import SETTINGS, with_settings
+from reprorun.cli.options import SETTINGS, with_options, with_settings
 from reprorun.cli.secrets import with_secrets
 
-
-def with_launch(command: Any) -> Any:
-    """Decorates a command with these flags."""
-    options: list[Callable[[Any], Any]] = [
-        click.option("-e", "--env", "env", multiple=True, metavar="KEY[=VALUE]",
-                     help="Set a variable; a bare KEY passes the host's value on, unrecorded."),
-        with_secrets,
-        click.option("--input", "inputs", multiple=True, metavar="PATH",
-                     help="Data that is mounted read-only and recorded by digest."),
-        with_settings(tuple(SETTINGS)),
-        click.option("--force-cpu", is_flag=True, help="Use the CPU runtime and hide GPUs."),
-        click.option("--rebuild", is_flag=True,
-                     help="Resolve the packages and build the images anew."),
-        click.option("--offline", is_flag=True,
-                     help="Open no connection; take what is in the cache."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+with_launch = with_options(
+    click.option("-e", "--env", "env", multiple=True, metavar="KEY[=VALUE]",
+                 help="Set a variable; a bare KEY passes the host's value on, unrecorded."),
+    with_secrets,
+    click.option("--input", "inputs", multiple=True, metavar="PATH",
+                 help="Data that is mounted read-only and recorded by digest."),
+    with_settings(SETTINGS),
+    click.option("--force-cpu", is_flag=True, help="Use the CPU runtime and hide GPUs."),
+    click.option("--rebuild", is_flag=True,
+                 help="Resolve the packages and build the images anew."),
+    click.option("--offline", is_flag=True,
+                 help="Open no connection; take what is in the cache."),
+)  # fmt: skip
+"""Decorates a command with these flags."""
 
 
 def spec_of(given: dict[str, Any]) -> Any:
@@ -47,12 +41,7 @@ def spec_of(given: dict[str, Any]) -> Any:
         parse_params,
         refuse_empty,
     )
-    from reprorun.cli.secrets import (
-        bare_names,
-        refuse_login,
-        refuse_secret_args,
-        refuse_secret_params,
-    )
+    from reprorun.cli.secrets import bare_names, refuse_secrets
     from reprorun.errors import UsageError
     from reprorun.model import RunSpec
 
@@ -61,9 +50,7 @@ def spec_of(given: dict[str, Any]) -> Any:
         raise UsageError("--file and --base-image both name the base image; give one of them.")
     refuse_empty(given, "log_dir", "base_image", "file", "lock")
     params = parse_params(given["params"])
-    refuse_secret_params(params)
-    refuse_secret_args(given["args"])
-    refuse_login(given["base_image"])
+    refuse_secrets(params, given["args"], given["base_image"])
     cwd = os.getcwd()
     flags = {name: given[name.replace("-", "_")] for name in SETTINGS}
     flags["gpus"] = cpu_forced(given["force_cpu"], flags["gpus"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -33,22 +33,31 @@ SETTINGS = {  # as reprorun.settings has them; here so that --help needs no impo
 HELP = {"help_option_names": ["-h", "--help"]}
 
 
-def with_settings(names: tuple[str, ...]) -> Callable[[Any], Any]:
-    """Decorates a command with the flags of some settings."""
+def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Decorates a command with several flags; `--help` lists them in this order."""
 
     def decorate(command: Any) -> Any:
-        for name in reversed(names):
-            metavar, text = SETTINGS[name]
-            command = click.option(f"--{name}", metavar=metavar, help=text)(command)
+        for option in reversed(options):
+            command = option(command)
         return command
 
     return decorate
 
 
-def with_archive_limits(command: Any) -> Any:
-    """Decorates a command that reads a launch archive."""
-    text = "Most that an archive may unpack to (default: 200000,8g)."
-    return click.option("--archive-limits", metavar="FILES,SIZE", help=text)(command)
+def with_settings(names: Iterable[str]) -> Callable[[Any], Any]:
+    """Decorates a command with the flags of some settings."""
+    return with_options(*(_of_setting(name, *SETTINGS[name]) for name in names))
+
+
+def _of_setting(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
+    return click.option(f"--{name}", metavar=metavar, help=text)
+
+
+with_archive_limits = click.option(
+    "--archive-limits", metavar="FILES,SIZE",
+    help="Most that an archive may unpack to (default: 200000,8g).",
+)  # fmt: skip
+"""Decorates a command that reads a launch archive."""
 
 
 def limits_of(text: str | None) -> Any:

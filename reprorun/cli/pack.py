@@ -73,9 +73,7 @@ def pack_command(**given: Any) -> int:
 
 def _described(packed: Packed) -> str:
     """A pack in one line."""
-    import os
-
-    from reprorun.cli.text import size
+    from reprorun.cli.text import near, size
 
     left_out = len(packed.inputs_left_out)
     held = [
@@ -85,9 +83,7 @@ def _described(packed: Packed) -> str:
         *([_count(packed.inputs, "input")] if packed.inputs else []),
         *([f"without {_count(left_out, 'input')}"] if left_out else []),
     ]
-    inside = os.path.relpath(packed.path)
-    shown = packed.path if inside.startswith("..") else inside
-    return f"{shown}, {size(packed.size)}: {', '.join(held)}"
+    return f"{near(packed.path)}, {size(packed.size)}: {', '.join(held)}"
 
 
 def _count(number: int, what: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import click
 
 from reprorun.cli.engines import with_engine
-from reprorun.cli.options import HELP, limits_of, with_archive_limits, with_settings
+from reprorun.cli.options import HELP, limits_of, with_archive_limits, with_options, with_settings
 from reprorun.cli.secrets import with_secrets
 
 SETTINGS = (
@@ -17,37 +16,33 @@ SETTINGS = (
 )
 
 
-def with_changes(command: Any) -> Any:
-    """Decorates a command with the flags that say what to do otherwise than the original."""
-    options: list[Callable[[Any], Any]] = [
-        click.option("-P", "--param", "params", multiple=True, metavar="KEY=VALUE",
-                     help="Another value for a parameter (JSON)."),
-        click.option("-e", "--env", "env", multiple=True, metavar="KEY[=VALUE]",
-                     help="Another value for a variable; a bare KEY passes the host's on."),
-        with_secrets,
-        click.option("--input", "inputs", multiple=True, metavar="PATH",
-                     help="More data, mounted read-only."),
-        click.option("--input-root", "input_roots", multiple=True, metavar="DIR",
-                     help="Look here for inputs that are not where they were."),
-        click.option("--function", metavar="NAME",
-                     help="Call this function with the parameters of variant.json."),
-        click.option("--shim", type=click.Choice(["garage"]),
-                     help="Offer the experiment API under that library's name."),
-        click.option("--repo", metavar="PATH_OR_URL",
-                     help="Take the code from the commit there, not from the archive."),
-        with_settings(SETTINGS),
-        click.option("--force-cpu", is_flag=True, help="Use the CPU runtime and hide GPUs."),
-        click.option("--allow-newer", is_flag=True,
-                     help="For what can't be had any more take the nearest; recorded."),
-        click.option("--allow-links", is_flag=True,
-                     help="Accept links in the archive that lead out of it."),
-        with_archive_limits,
-        click.option("--offline", is_flag=True,
-                     help="Open no connection; take what is in the cache."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+with_changes = with_options(
+    click.option("-P", "--param", "params", multiple=True, metavar="KEY=VALUE",
+                 help="Another value for a parameter (JSON)."),
+    click.option("-e", "--env", "env", multiple=True, metavar="KEY[=VALUE]",
+                 help="Another value for a variable; a bare KEY passes the host's on."),
+    with_secrets,
+    click.option("--input", "inputs", multiple=True, metavar="PATH",
+                 help="More data, mounted read-only."),
+    click.option("--input-root", "input_roots", multiple=True, metavar="DIR",
+                 help="Look here for inputs that are not where they were."),
+    click.option("--function", metavar="NAME",
+                 help="Call this function with the parameters of variant.json."),
+    click.option("--shim", type=click.Choice(["garage"]),
+                 help="Offer the experiment API under that library's name."),
+    click.option("--repo", metavar="PATH_OR_URL",
+                 help="Take the code from the commit there, not from the archive."),
+    with_settings(SETTINGS),
+    click.option("--force-cpu", is_flag=True, help="Use the CPU runtime and hide GPUs."),
+    click.option("--allow-newer", is_flag=True,
+                 help="For what can't be had any more take the nearest; recorded."),
+    click.option("--allow-links", is_flag=True,
+                 help="Accept links in the archive that lead out of it."),
+    with_archive_limits,
+    click.option("--offline", is_flag=True,
+                 help="Open no connection; take what is in the cache."),
+)  # fmt: skip
+"""Decorates a command with the flags that say what to do otherwise than the original."""
 
 
 @click.command("rerun", context_settings=HELP)
@@ -98,12 +93,7 @@ def changes_of(given: dict[str, Any]) -> Any:
 
     from reprorun import settings
     from reprorun.cli.options import cpu_forced, named_twice, parse_env, parse_params, refuse_empty
-    from reprorun.cli.secrets import (
-        bare_names,
-        refuse_login,
-        refuse_secret_args,
-        refuse_secret_params,
-    )
+    from reprorun.cli.secrets import bare_names, refuse_secrets
     from reprorun.model import Changes
 
     named_twice(given, "name", "log_dir")
@@ -112,9 +102,7 @@ def changes_of(given: dict[str, Any]) -> Any:
     flags["gpus"] = cpu_forced(given["force_cpu"], flags["gpus"])
     values = settings.of_flags(flags)
     args, params = _args(given), parse_params(given["params"])
-    refuse_secret_params(params)
-    refuse_secret_args(args or ())
-    refuse_login(given["base_image"])
+    refuse_secrets(params, args or (), given["base_image"])
     return Changes(
         usual_base=settings.usual("base-image", os.getcwd()),
         args=args,

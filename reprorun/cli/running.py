@@ -73,7 +73,7 @@ def interrupts_as_ctrl_c() -> None:
 
 
 def _say_end(report: Any, finished: Any) -> None:
-    from reprorun.cli.text import duration
+    from reprorun.cli.text import duration, near
 
     record = finished.record
     took = f"in {duration(record.seconds)}" if record.seconds is not None else ""
@@ -81,11 +81,4 @@ def _say_end(report: Any, finished: Any) -> None:
         report.step("finished", took)
     else:
         report.step(record.status, f"{record.reason} (exit code {record.exit_code}) {took}".strip())
-    report.step("record", _shown(finished.log_dir))
-
-
-def _shown(path: str) -> str:
-    import os
-
-    inside = os.path.relpath(path)
-    return path if inside.startswith("..") else inside
+    report.step("record", near(finished.log_dir))

@@ -146,6 +146,13 @@ def refuse_secret_args(args: Iterable[str]) -> None:
             raise UsageError(f"{name}: this argument looks like a secret. {_instead(name)}")
 
 
+def refuse_secrets(params: Mapping[str, Any], args: Iterable[str], base_image: str | None) -> None:
+    """Raise UsageError where what a record will keep looks like a secret."""
+    refuse_secret_params(params)
+    refuse_secret_args(args)
+    refuse_login(base_image)
+
+
 def refuse_login(reference: str | None) -> None:
     """Raise UsageError where an image's name has a login in it, which registries don't take."""
     _, at, digest = (reference or "").rpartition("@")

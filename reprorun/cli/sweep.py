@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,7 @@ import click
 from reprorun.cli.clusters import on_cluster, with_place
 from reprorun.cli.engines import with_engine
 from reprorun.cli.launching import spec_of, with_launch
-from reprorun.cli.options import HELP
+from reprorun.cli.options import HELP, with_options
 from reprorun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,26 +26,18 @@ _OF_THE_LAUNCH = frozenset({
 })  # fmt: skip
 
 
-def _option(*names: str, **settings: Any) -> Callable[[Any], Any]:
-    return click.option(*names, **settings)
-
-
-def with_points(command: Any) -> Any:
-    """Decorates a command with the flags that say which runs there are."""
-    options = [
-        _option("--grid", multiple=True, metavar="KEY=VALUES",
-                help="Every combination: seed=0..9, lr=0.1,0.01 (JSON values)."),
-        _option("--zip", "zipped", multiple=True, metavar="KEY=VALUES",
-                help="Values that go hand in hand with those of other --zip."),
-        _option("--from-file", metavar="FILE", help="Parameters as JSON objects, one a line."),
-        _option("--sample", type=click.IntRange(min=1), metavar="N",
-                help="N of all these runs, chosen at random."),
-        _option("--sample-seed", type=int, default=0, metavar="SEED",
-                help="Chooses them (default: 0)."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+with_points = with_options(
+    click.option("--grid", multiple=True, metavar="KEY=VALUES",
+                 help="Every combination: seed=0..9, lr=0.1,0.01 (JSON values)."),
+    click.option("--zip", "zipped", multiple=True, metavar="KEY=VALUES",
+                 help="Values that go hand in hand with those of other --zip."),
+    click.option("--from-file", metavar="FILE", help="Parameters as JSON objects, one a line."),
+    click.option("--sample", type=click.IntRange(min=1), metavar="N",
+                 help="N of all these runs, chosen at random."),
+    click.option("--sample-seed", type=int, default=0, metavar="SEED",
+                 help="Chooses them (default: 0)."),
+)  # fmt: skip
+"""Decorates a command with the flags that say which runs there are."""
 
 
 @click.command("sweep", context_settings=HELP)

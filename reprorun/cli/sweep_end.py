@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reprorun.cli.check_reports import write_report
-from reprorun.cli.text import printable
+from reprorun.cli.text import near, printable
 
 if TYPE_CHECKING:
     from reprorun.workflow.sweep import Swept
@@ -24,7 +24,7 @@ def say_end(swept: Swept, *, as_json: bool) -> None:
     from reprorun.errors import UsageError
     from reprorun.sweeps.book import SWEEP_FILE
 
-    directory = _shown(swept.book.directory)
+    directory = near(swept.book.directory)
     total, counts = len(swept.book.entries), swept.counts
     ends = ", ".join(
         f"{counts[status]} {_WORDS.get(status, status)}" for status in _ORDER if counts[status]
@@ -41,11 +41,6 @@ def say_end(swept: Swept, *, as_json: bool) -> None:
                 sys.stdout.write(line)
 
 
-def _shown(path: str) -> str:
-    inside = os.path.relpath(path)
-    return path if inside.startswith("..") else inside
-
-
 def write_page(path: str, swept: Swept) -> None:
     """Write the page with plots and a table.
 
@@ -60,4 +55,4 @@ def write_page(path: str, swept: Swept) -> None:
     book = swept.book
     results = read_results(book.directory, book.rows(), reasons=True)
     made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    write_report(path, page(book.head, results, name=_shown(book.directory), made=made).encode())
+    write_report(path, page(book.head, results, name=near(book.directory), made=made).encode())

@@ -26,6 +26,8 @@ from reprorun.workflow.report import Reporter, Silent
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from reprorun.workflow.drive import RunEnd
+
 _WIDTH = 8  # of the word that begins a line
 _BELOW = 2  # lines on the screen beside those of runs
 
@@ -40,24 +42,8 @@ class SweepProgress:
     def began(self, name: str) -> None:
         """Told that a run has begun."""
 
-    def ended(
-        self,
-        name: str,
-        status: str,
-        seconds: float | None,
-        reason: str | None,
-        *,
-        again: bool,
-    ) -> None:
-        """Told that a run has ended.
-
-        Args:
-            name: of its record.
-            status: how.
-            seconds: how long it took.
-            reason: why it is not `finished`.
-            again: it will be run again.
-        """
+    def ended(self, end: RunEnd) -> None:
+        """Told that a run has ended."""
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
@@ -72,17 +58,9 @@ class Failures(SweepProgress):
     def __init__(self) -> None:
         self._say = Stderr().say
 
-    def ended(
-        self,
-        name: str,
-        status: str,
-        seconds: float | None,
-        reason: str | None,
-        *,
-        again: bool,
-    ) -> None:
-        if status not in ("finished", "interrupted") and not again:
-            self._say(_ending(name, status, seconds, reason, again=again))
+    def ended(self, end: RunEnd) -> None:
+        if end.status not in ("finished", "interrupted") and not end.again:
+            self._say(_ending(end))
 
 
 class Lines(SweepProgress):
@@ -99,18 +77,10 @@ class Lines(SweepProgress):
     def began(self, name: str) -> None:
         self._tally.began()
 
-    def ended(
-        self,
-        name: str,
-        status: str,
-        seconds: float | None,
-        reason: str | None,
-        *,
-        again: bool,
-    ) -> None:
-        self._tally.ended(status, again=again)
-        line = _ending(name, status, seconds, reason, again=again)
-        self._say(line if again else f"{line}  ({self._tally.bracket()})")
+    def ended(self, end: RunEnd) -> None:
+        self._tally.ended(end.status, again=end.again)
+        line = _ending(end)
+        self._say(line if end.again else f"{line}  ({self._tally.bracket()})")
 
     def note(self, text: str) -> None:
         self._say(_line("note", text))
@@ -138,19 +108,11 @@ class Screen(SweepProgress):
         if name not in self._running:
             self._begin(name)
 
-    def ended(
-        self,
-        name: str,
-        status: str,
-        seconds: float | None,
-        reason: str | None,
-        *,
-        again: bool,
-    ) -> None:
-        self._tally.ended(status, again=again)
-        self._running.pop(name, None)
-        if status != "finished":
-            self._print(_ending(name, status, seconds, reason, again=again), "red")
+    def ended(self, end: RunEnd) -> None:
+        self._tally.ended(end.status, again=end.again)
+        self._running.pop(end.name, None)
+        if end.status != "finished":
+            self._print(_ending(end), "red")
 
     def note(self, text: str) -> None:
         self._print(_line("note", text), "yellow")
@@ -176,12 +138,12 @@ class Screen(SweepProgress):
         return table_of(shown, self._spinner, [*last, self._tally.line()])
 
 
-def _ending(
-    name: str, status: str, seconds: float | None, reason: str | None, *, again: bool
-) -> str:
-    took = f"in {duration(seconds)}" if status == "finished" and seconds is not None else ""
-    later = "it will be run again" if again else ""
-    return _line(status, "  ".join(filter(None, (name, took, reason, later))))
+def _ending(end: RunEnd) -> str:
+    took = ""
+    if end.status == "finished" and end.seconds is not None:
+        took = f"in {duration(end.seconds)}"
+    later = "it will be run again" if end.again else ""
+    return _line(end.status, "  ".join(filter(None, (end.name, took, end.reason, later))))
 
 
 def _line(word: str, text: str) -> str:

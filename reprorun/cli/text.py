@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 
 from reprorun.printable import printable, printable_lines
 
-__all__ = ["duration", "printable", "printable_lines", "say_error", "size"]
+__all__ = ["duration", "near", "printable", "printable_lines", "say_error", "size"]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def near(path: str) -> str:
+    """A path as it is seen from the working directory, where it lies below that."""
+    inside = os.path.relpath(path)
+    return path if inside.startswith("..") else inside
 
 
 def size(number: int) -> str:

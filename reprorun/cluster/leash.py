@@ -3,12 +3,13 @@
 A worker is killed without warning: by Ray, with its node, by the kernel. Its container would go on.
 So each worker holds the end of a pipe, and a process in a session of its own reads the other. When
 the pipe closes without the word that all is well, the containers with the worker's label are
-removed; its directory in any case. The label is known before any container is made, so there is no
-gap.
+removed; its directory in any case. It is there before the directory, and the label is known before
+any container is made, so there is no gap.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -39,12 +40,11 @@ class Leash:
 
     Args:
         name: of the worker; value of its containers' label.
-        place: the directory that goes with it.
     """
 
-    def __init__(self, name: str, place: str) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        words = [sys.executable, "-m", "reprorun.cluster.leash", name, place]
+        words = [sys.executable, "-m", "reprorun.cluster.leash", name]
         process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
@@ -57,6 +57,10 @@ class Leash:
         assert process.stdin
         self._pipe = process.stdin
         process.wait()  # it has left a child that is nobody's: Ray ends the children of its workers
+
+    def begin(self, place: str) -> None:
+        """Said before all else: the directory that goes with the worker."""
+        self._say(json.dumps(place))
 
     def busy(self) -> None:
         """Containers may be made from now on."""
@@ -101,9 +105,8 @@ class _Labelling:
 
 
 def watch(
-    lines: Iterable[str],
+    lines: Iterator[str],
     name: str,
-    place: str,
     reach: Callable[[], Engine],
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -112,14 +115,16 @@ def watch(
     Args:
         lines: what it says, to the end.
         name: of the worker.
-        place: its directory.
         reach: connects to its engine.
         sleep: waits so many seconds.
     """
+    place = next(lines, None)
+    if place is None:  # it had not begun
+        return
     well, kept = _listen(lines)
     if not well:
         _clear(name, kept, reach, sleep)
-    shutil.rmtree(place, ignore_errors=True)
+    shutil.rmtree(json.loads(place), ignore_errors=True)
 
 
 def _listen(lines: Iterable[str]) -> tuple[bool, set[str]]:
@@ -172,4 +177,4 @@ def _lines(pipe: IO[bytes]) -> Iterator[str]:
 
 if __name__ == "__main__":
     _detach()
-    watch(_lines(sys.stdin.buffer), sys.argv[1], sys.argv[2], connect)
+    watch(_lines(sys.stdin.buffer), sys.argv[1], connect)

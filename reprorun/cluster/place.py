@@ -30,8 +30,9 @@ class Place:
         self.session = session
         self.node = platform.node()
         self._stack = ExitStack()
+        self.leash = Leash(os.urandom(8).hex())
         self.path = self._stack.enter_context(files.scratch_directory())
-        self.leash = Leash(os.urandom(8).hex(), self.path)
+        self.leash.begin(self.path)
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._at_work = self._told = False

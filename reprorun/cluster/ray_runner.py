@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any
 
 from msgspec.structs import replace
@@ -97,14 +96,9 @@ class RayRunner:
         self._dispatch.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._references = []
-        self._dispatch.__exit__(kind, error, traceback)
+        self._dispatch.__exit__(*raised)
 
     @property
     def interrupted(self) -> bool:

@@ -168,7 +168,7 @@ and the log directory is fetched when it has ended; the container stays until al
 
 Where `reprorun` itself runs in a container of the engine, what it has mounted is found by our own
 container's mounts, whatever it is called there. What it does not share with the engine's machine is
-copied, as above.
+copied, as above. A record names the engine's machine, not the container.
 
 ## GPUs
 

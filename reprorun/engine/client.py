@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from socket import socket
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from reprorun.engine.connection import Answer, Body, Connection
+from reprorun.engine.connection import Answer, Body, Connection, Link
 
 ANSWER_WITHIN = 60.0  # seconds that the engine may take for any answer but `wait` and the streams
 _TAR, _JSON = "application/x-tar", "application/json"
@@ -40,13 +39,14 @@ class Client:
     """Calls an engine. Several threads may do so at once.
 
     All of it raises `Refused` where the engine refuses, OSError where it does not answer, and
-    `NoJson` where it answers as no engine does.
+    `NoJson` where it answers as no engine does. What may take for ever ends so, too, when the
+    engine stands still: while it is silent, it is asked now and then on another connection.
 
     Args:
         connect: opens a connection.
     """
 
-    def __init__(self, connect: Callable[[], socket]) -> None:
+    def __init__(self, connect: Callable[[], Link]) -> None:
         self.version = ""  # of the API, once it is known; empty: the engine's newest
         self._connect = connect
         self._idle: list[Connection] = []
@@ -69,7 +69,8 @@ class Client:
             parameters: of the query.
             json: sent with it.
             data: sent with it, a tar.
-            within: seconds that any piece of the answer may take; None: for ever.
+            within: seconds that any piece of the answer may take; None: for ever, while the engine
+                is there.
         """
         headers, body = _content(json, data)
         with self._asked(method, path, parameters, headers, body, within) as answer:
@@ -111,7 +112,7 @@ class Client:
             answer = connection.ask("POST", self._target(path, parameters), upgrade, None)
             if refusal := _refusal(answer):
                 raise refusal
-            connection.socket.settimeout(None)  # a container may be silent for as long as it likes
+            connection.allow(None)  # a container may be silent for as long as it likes
         except BaseException:
             connection.close()
             raise
@@ -174,12 +175,16 @@ class Client:
             except IndexError:
                 break  # another thread was quicker
             if connection.is_usable:
-                connection.socket.settimeout(within)
+                connection.allow(within)
                 return connection
             connection.close()
-        connection = Connection(self._connect())
-        connection.socket.settimeout(within)
+        connection = Connection(self._connect(), self._look)
+        connection.allow(within)
         return connection
+
+    def _look(self) -> None:
+        """See that the engine is there."""
+        self.header("/_ping", "Api-Version")
 
     def _target(self, path: str, parameters: Parameters | None) -> str:
         prefix = f"/v{self.version}" if self.version else ""

@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 import select
 import socket
-from collections.abc import Iterable, Iterator, Mapping
-from io import BufferedReader
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from io import BufferedReader, RawIOBase
+from typing import Protocol, TypeVar
 
+LOOK_AFTER = 60.0  # seconds of silence after which it is seen whether anybody is there
 _LONGEST_LINE = 1 << 16  # bytes of a header
 _MOST_HEADERS = 200
 _PIECE = 1 << 20  # bytes that are read at once, at most
@@ -19,21 +22,50 @@ _HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _BODILESS = (204, 304)
 
 Body = bytes | Iterable[bytes] | None
+T = TypeVar("T")
 
 
 class NoHttp(ConnectionError):
     """What answers does not speak HTTP, or breaks off."""
 
 
+class Link(Protocol):
+    """A socket, or what behaves like one."""
+
+    def recv_into(self, buffer: memoryview, /) -> int: ...
+
+    def send(self, data: memoryview, /) -> int: ...
+
+    def settimeout(self, seconds: float | None, /) -> None: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
 class Connection:
     """A connection to an engine, for one request after the other.
 
     All of it raises OSError, of which NoHttp is one, when the other side is gone.
+
+    Args:
+        link: to it.
+        look: raises OSError where nobody is there any more. Called now and then while the engine
+            is silent and may be so for as long as it likes.
     """
 
-    def __init__(self, link: socket.socket) -> None:
-        self.socket = link
-        self._reader = link.makefile("rb")
+    def __init__(self, link: Link, look: Callable[[], object]) -> None:
+        self._link = link
+        self._look = look
+        self._patient = False
+        self._reader: BufferedReader = BufferedReader(_Raw(self._receive))
+
+    def allow(self, seconds: float | None) -> None:
+        """How long anything may take from now on; None: for ever, while somebody is there."""
+        self._patient = seconds is None
+        self._link.settimeout(LOOK_AFTER if seconds is None else seconds)
 
     def ask(self, method: str, target: str, headers: Mapping[str, str], body: Body) -> Answer:
         """Send a request and read the head of its answer.
@@ -53,12 +85,12 @@ class Connection:
         lines = "".join(f"{name}: {value}\r\n" for name, value in told.items())
         head = f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
         if body is None or isinstance(body, bytes):
-            self.socket.sendall(head + (body or b""))
+            self.send(head + (body or b""))
             return Answer(self._reader)
-        self.socket.sendall(head)
-        return self._send(body)
+        self.send(head)
+        return self._send_pieces(body)
 
-    def _send(self, pieces: Iterable[bytes]) -> Answer:
+    def _send_pieces(self, pieces: Iterable[bytes]) -> Answer:
         for piece in pieces:
             if piece and not self._sent(b"%x\r\n%b\r\n" % (len(piece), piece)):
                 break  # it refuses what comes, and may have said why
@@ -71,7 +103,7 @@ class Connection:
 
     def _sent(self, data: bytes) -> bool:
         try:
-            self.socket.sendall(data)
+            self.send(data)
         except (BrokenPipeError, ConnectionResetError):
             return False
         return True
@@ -80,17 +112,58 @@ class Connection:
     def is_usable(self) -> bool:
         """Whether it still stands while nothing is under way: then there is nothing to be read."""
         poll = select.poll()
-        poll.register(self.socket, select.POLLIN)
+        poll.register(self._link.fileno(), select.POLLIN)
         return not poll.poll(0)
-
-    def receive(self, most: int) -> bytes:
-        """What comes next on a connection that was taken over; empty at its end."""
-        return self._reader.read1(most)
 
     def close(self) -> None:
         """Close it."""
         self._reader.close()
-        self.socket.close()
+        self._link.close()
+
+    # ------------------------------------------------------------ taken over
+
+    def receive(self, most: int) -> bytes:
+        """What comes next; empty at the end."""
+        return self._reader.read1(most)
+
+    def send(self, data: bytes) -> None:
+        """Send all of it."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._patiently(partial(self._link.send, rest)) :]
+
+    def send_end(self) -> None:
+        """Tell the other side that nothing more will come. It may still speak."""
+        self._patiently(partial(self._link.shutdown, socket.SHUT_WR))
+
+    def break_off(self) -> None:
+        """End both directions; who waits in another thread finds the end."""
+        self._link.shutdown(socket.SHUT_RDWR)
+
+    def _receive(self, buffer: memoryview) -> int:
+        return self._patiently(partial(self._link.recv_into, buffer))
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        while True:
+            try:
+                return act()
+            except TimeoutError:
+                if not self._patient:
+                    raise
+                self._look()
+
+
+class _Raw(RawIOBase):
+    """What comes over a link, for a reader with a buffer."""
+
+    def __init__(self, receive: Callable[[memoryview], int]) -> None:
+        self._receive = receive
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        return self._receive(buffer)
 
 
 class Answer:

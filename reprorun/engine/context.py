@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,12 +15,19 @@ EPOCH = 315532800  # 1980-01-01
 
 
 def write_context(dockerfile: str, layers: Sequence[Layer]) -> Iterator[bytes]:
-    """A context of the Dockerfile and the tars of its layers."""
+    """A context of the Dockerfile and the tars of its layers.
+
+    Each layer is told its digest before the context has ended: one that is damaged ends it.
+    """
     yield from _file("Dockerfile", dockerfile.encode())
     for number, layer in enumerate(layers, 1):
+        digest = hashlib.sha256()
         yield _header(layer_file(number), layer.size)
-        yield from layer.pieces()
+        for piece in layer.pieces():
+            digest.update(piece)
+            yield piece
         yield b"\0" * (-layer.size % tarfile.BLOCKSIZE)
+        layer.made(f"sha256:{digest.hexdigest()}")
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 

@@ -79,13 +79,15 @@ class DockerContainers(DockerTalk):
 
     def state(self, container: str) -> ContainerState:
         with self._talking():
-            state = self._client.call("GET", _path(container, "json"))["State"]
+            found = self._client.call("GET", _path(container, "json"))
+        state = found["State"]
         running = bool(state["Running"])
         return ContainerState(
             running=running,
             exit_code=None if running else state["ExitCode"],
             oom_killed=bool(state["OOMKilled"]),
             error=state.get("Error") or "",
+            created=moment_of(found.get("Created")),
             started=moment_of(state.get("StartedAt")),
             ended=None if running else moment_of(state.get("FinishedAt")),
         )

@@ -110,7 +110,7 @@ class DockerImages(DockerTalk):
         from reprorun.engine.context import write_context
 
         with self.named(spec.parent) as name:
-            dockerfile = spec.dockerfile.replace(f"FROM {spec.parent}\n", f"FROM {name}\n", 1)
+            dockerfile = spec.dockerfile().replace(f"FROM {spec.parent}\n", f"FROM {name}\n", 1)
             return self.build(write_context(dockerfile, layers), spec.tag, progress)
 
     @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket as sockets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -10,7 +9,6 @@ from functools import partial
 from reprorun.engine.connection import Connection, NoHttp
 from reprorun.engine.docker_errors import Way, translated
 from reprorun.engine.protocol import Stream
-from reprorun.errors import EngineError
 
 NO_DETACHING = ",".join(["ctrl-@"] * 16)
 """Keys that would detach from a terminal; the engine's own are ones that shells use (Ctrl-P)."""
@@ -62,7 +60,7 @@ class DockerOutput:
 
     def close(self) -> None:
         with suppress(OSError):  # not connected any more; else another thread may still use it
-            self._connection.socket.shutdown(sockets.SHUT_RDWR)
+            self._connection.break_off()
         self._connection.close()
 
 
@@ -76,15 +74,8 @@ class DockerConversation(DockerOutput):
 
     def send(self, data: bytes) -> None:
         with translated(self._way):
-            self._connection.socket.sendall(data)
+            self._connection.send(data)
 
     def send_end(self) -> None:
-        import ssl
-
-        if isinstance(self._connection.socket, ssl.SSLSocket):
-            raise EngineError(
-                f"the engine at {self._way.address} is reached over TLS, which can't pass on that "
-                "the input has ended. Run the shell from a terminal, or reach the engine over ssh."
-            )
         with translated(self._way):
-            self._connection.socket.shutdown(sockets.SHUT_WR)
+            self._connection.send_end()

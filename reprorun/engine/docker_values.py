@@ -136,7 +136,7 @@ def container_body(
         "AttachStdout": True,
         "AttachStderr": True,
         "NetworkDisabled": networkless,
-        "StopSignal": "SIGINT",  # what Ctrl-C would send: Python runs its `finally` blocks
+        "StopSignal": spec.stop_signal,
         "HostConfig": {
             "Mounts": [_bind(mount) for mount in mounts],
             "NetworkMode": spec.network,

@@ -219,7 +219,7 @@ class Engine(Protocol):
         ...
 
     def stop(self, container: str, grace: float) -> None:
-        """Interrupt it (SIGINT), and kill it when it still runs after `grace` seconds."""
+        """Send its stop signal, and kill it when it still runs after `grace` seconds."""
         ...
 
     def kill(self, container: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from reprorun.engine.client import ANSWER_WITHIN, Client
+from reprorun.engine.connection import Link
 from reprorun.engine.docker_errors import translated, unlike_an_engine
 from reprorun.engine.places import Place
 from reprorun.errors import EngineUnavailable
@@ -70,7 +71,7 @@ class Route:
             raise
         return client
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> Link:
         url = urlsplit(self.url)
         if url.scheme == "unix":
             link = socket.socket(socket.AF_UNIX)
@@ -81,7 +82,11 @@ class Route:
         link = socket.create_connection((host, url.port or 0), ANSWER_WITHIN)
         for level, option, value in _TCP_OPTIONS:
             link.setsockopt(level, option, value)
-        return tls.wrap_socket(link, server_hostname=host) if tls else link
+        if tls is None:
+            return link
+        from reprorun.engine.tls import TlsLink
+
+        return TlsLink(link, tls, host)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext | None:

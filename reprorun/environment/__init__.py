@@ -1,1 +1,1 @@
-"""The environment of an experiment: locked, fetched on the host, assembled as one tar."""
+"""The environment of an experiment: locked, fetched on the host, made into layers."""

@@ -41,6 +41,7 @@ WORTH_A_LAYER = 16 << 20  # bytes of wheels; storing 2 MiB of them takes as long
 MOST_LAYERS = 60  # of wheels; engines allow about 125 in all
 _REST = "the virtual environment and the part of reprorun that runs inside"
 LARGEST_KEPT = 1 << 30  # bytes of a layer whose tar is kept
+_PIECE = 1 << 18  # bytes of it that are sent at once; 1 MiB takes the processor half as long again
 _OWN_PACKAGE = "reprorun/"  # from an index: the guest is the part of this very one
 
 
@@ -232,7 +233,7 @@ def _shared(big: Sequence[Package]) -> list[list[Package]]:
 
 def _read(path: str) -> Iterator[bytes]:
     with open(path, "rb") as file:
-        while piece := file.read(files.READ_SIZE):
+        while piece := file.read(_PIECE):
             yield piece
 
 

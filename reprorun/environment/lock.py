@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timezone
-from functools import partial
 
 import msgspec
 
 from reprorun import files
-from reprorun.environment.credentials import strip
+from reprorun.environment.builds import Build, Builds
 from reprorun.environment.fetch import cached
 from reprorun.environment.resolve import resolve
 from reprorun.environment.tags import best_wheel
 from reprorun.environment.uv_answer import Candidate, Resolution, normal_name
 from reprorun.environment.uv_settings import settings_files
-from reprorun.environment.wheel import WheelMetadata
+from reprorun.environment.wheel_file import WheelMetadata
 from reprorun.errors import LockFailed, UsageError
-from reprorun.model import BaseImage, Lock, Package, Pinned, RemoteFile, Source, Value, Wanted
+from reprorun.model import BaseImage, Lock, Pinned, Value, Wanted
 from reprorun.notes import read_note, write_note
 
 NOT_ASKED = (
@@ -45,17 +44,6 @@ class Request(Value, frozen=True, kw_only=True):
     as_of: str | None = None  # ISO date; packages of that day
     offline: bool = False
     foreign: bool = False  # the files below the root came out of a record
-
-
-class Built(Value, frozen=True, kw_only=True):
-    """A wheel that was built from source."""
-
-    wheel: RemoteFile
-    metadata: WheelMetadata
-    built_with: tuple[str, ...]
-
-
-Build = Callable[[Candidate], Built]
 
 
 def make_lock(request: Request, build: Build, *, fresh: bool = False) -> Lock:
@@ -122,7 +110,7 @@ def _content(path: str) -> bytes:
 
 
 def _made(request: Request, build: Build) -> Lock:
-    makers = _Builds(build)
+    makers = Builds(build)
     if request.wanted.pinned is None:
         whole = msgspec.structs.replace(
             request.wanted, lines=(*request.wanted.lines, *request.extra)
@@ -149,14 +137,13 @@ def _made(request: Request, build: Build) -> Lock:
     )
 
 
-def _what_lacks(request: Request, resolution: Resolution, makers: _Builds) -> Iterator[str]:
+def _what_lacks(request: Request, resolution: Resolution, makers: Builds) -> Iterator[str]:
     """Whether a lock that may have been edited has all that its packages need."""
     given = {candidate.name: candidate for candidate in resolution.candidates}
     built = {(c.name, makers.of(c).metadata) for c in given.values() if c.wheel is None}
     wanted = msgspec.structs.replace(request.wanted, exact=False)
-    ask = partial(resolve, as_of=request.as_of, offline=request.offline, foreign=request.foreign)
     try:
-        whole = ask(wanted, request.root, request.base, built)
+        whole = _asked(request, wanted, built)
     except LockFailed as failure:
         reason = " ".join(str(failure).split()).partition(": ")[2]
         yield f"the packages of {request.source} don't fit together: {reason}"
@@ -166,82 +153,32 @@ def _what_lacks(request: Request, resolution: Resolution, makers: _Builds) -> It
         yield f"{request.source} lacks {', '.join(missing)}, which others in it need"
 
 
-class _Builds:
-    """Wheels built from source, each once."""
-
-    def __init__(self, build: Build) -> None:
-        self._build = build
-        self._done: dict[Candidate, Built] = {}
-
-    def of(self, candidate: Candidate) -> Built:
-        if candidate not in self._done:
-            self._done[candidate] = self._build(candidate)
-        return self._done[candidate]
-
-    def package(self, candidate: Candidate) -> Package:
-        address = _address(candidate)
-        if candidate.wheel:
-            wheel = candidate.wheel
-            return Package(
-                name=candidate.name, version=candidate.version or _version(wheel), wheel=wheel,
-                address=address,
-            )  # fmt: skip
-        built = self.of(candidate)
-        return Package(
-            name=candidate.name,
-            version=built.metadata.version,
-            wheel=built.wheel,
-            address=address,
-            source=_source(candidate, built),
-        )
-
-
-def _address(candidate: Candidate) -> str | None:
-    if candidate.git:
-        return strip(candidate.git.url)
-    return strip(candidate.address) if candidate.address else None
-
-
-def _version(wheel: RemoteFile) -> str:
-    return wheel.name.split("-")[1]
-
-
-def _source(candidate: Candidate, built: Built) -> Source:
-    if candidate.git:
-        return Source(
-            kind="git",
-            commit=candidate.git.commit,
-            subdirectory=candidate.git.subdirectory,
-            built_with=built.built_with,
-        )
-    assert candidate.sdist is not None
-    return Source(
-        kind="sdist",
-        name=candidate.sdist.name,
-        sha256=candidate.sdist.sha256,
-        built_with=built.built_with,
-    )
-
-
-def _resolved(request: Request, wanted: Wanted, builds: _Builds) -> Resolution:
-    """What uv chooses; asked again when something had to be built to know what it needs."""
+def _resolved(request: Request, wanted: Wanted, builds: Builds) -> Resolution:
+    """What uv chooses in the end; asked again when a build has told what its package needs."""
     known: set[tuple[str, WheelMetadata]] = set()  # of all that was tried: a version may not do
     for _ in range(_MOST_ROUNDS):
-        resolution = resolve(
-            wanted,
-            request.root,
-            request.base,
-            known,
-            as_of=request.as_of,
-            offline=request.offline,
-            foreign=request.foreign,
-        )
+        resolution = _asked(request, wanted, known)
         now = {(c.name, builds.of(c).metadata) for c in resolution.candidates if c.wheel is None}
         if wanted.exact or now <= known:
             return resolution
         known |= now
     raise LockFailed(
         "the packages that must be built from source ask for ever others of each other."
+    )
+
+
+def _asked(
+    request: Request, wanted: Wanted, built: Collection[tuple[str, WheelMetadata]] = ()
+) -> Resolution:
+    """What uv chooses, knowing what was built from source."""
+    return resolve(
+        wanted,
+        request.root,
+        request.base,
+        built,
+        as_of=request.as_of,
+        offline=request.offline,
+        foreign=request.foreign,
     )
 
 
@@ -261,15 +198,7 @@ def _pinned(request: Request, pinned: Sequence[Pinned]) -> Resolution:
         return Resolution(candidates=tuple(candidates))
     allowed = {package.name: package for package in pinned}
     lines = tuple(_line(allowed[candidate.name]) for candidate in unknown)
-    asked = resolve(
-        Wanted(lines=lines, exact=True, options=request.wanted.options),
-        request.root,
-        request.base,
-        {},
-        as_of=request.as_of,
-        offline=request.offline,
-        foreign=request.foreign,
-    )
+    asked = _asked(request, Wanted(lines=lines, exact=True, options=request.wanted.options))
     answers = {candidate.name: candidate for candidate in asked.candidates}
     return Resolution(candidates=tuple(answers.get(c.name, c) for c in candidates))
 

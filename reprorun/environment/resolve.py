@@ -20,7 +20,7 @@ from reprorun.environment.credentials import expanded, has_variable
 from reprorun.environment.uv import UvFailed, for_image, run_uv
 from reprorun.environment.uv_answer import Resolution, normal_name, read_answer
 from reprorun.environment.uv_settings import uv_settings
-from reprorun.environment.wheel import WheelMetadata
+from reprorun.environment.wheel_file import WheelMetadata
 from reprorun.errors import LockFailed
 from reprorun.model import BaseImage, Wanted
 

@@ -12,20 +12,17 @@ import io
 import os
 import re
 import zipfile
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from reprorun.environment.tar import DAMAGE, Entry, file
+from reprorun.environment.wheel_file import content_of, dist_info, headers_of, opened, text_of
 from reprorun.errors import LockFailed
 from reprorun.model import PREFIX
-
-if TYPE_CHECKING:
-    from email.message import Message
 
 INSTALLER = "reprorun"
 _ENTRY_POINT = re.compile(r"(?P<module>\w+(?:\.\w+)*)\s*:\s*(?P<call>\w+(?:\.\w+)*)\s*(?:\[.*\])?")
 _SCRIPT_NAME = re.compile(r"[\w.+-][\w.+ -]*")
 _SIGNATURES = ("RECORD.jws", "RECORD.p7s")
-_LARGEST_TEXT = 64 << 20  # bytes of metadata, or of a script that is rewritten: held in memory
 _WHITEOUT = ".wh."  # in the tar of a layer such a name removes a file of the layers below
 _SHEBANG = re.compile(rb"#![ \t]*python[w0-9.]*(\s|$)")
 _LONGEST_SHEBANG = 256  # bytes
@@ -35,16 +32,6 @@ from {module} import {first}
 if __name__ == "__main__":
     sys.exit({call}())
 """
-
-
-class WheelMetadata(NamedTuple):
-    """What a wheel says about itself."""
-
-    name: str
-    version: str
-    requires: tuple[str, ...]  # PEP 508
-    extras: tuple[str, ...]
-    requires_python: str | None
 
 
 class Layout(NamedTuple):
@@ -68,27 +55,6 @@ class Layout(NamedTuple):
         }.get(scheme)
 
 
-def read_metadata(path: str) -> WheelMetadata:
-    """What a wheel says about itself.
-
-    Raises:
-        LockFailed: it is no wheel.
-    """
-    with _opened(path) as archive:
-        info = _dist_info(archive, path)
-        text = _text(archive, f"{info}/METADATA", path)
-    found = _headers(text)
-    if not found["Name"] or not found["Version"]:
-        raise LockFailed(f"{os.path.basename(path)} does not say its name and version.")
-    return WheelMetadata(
-        name=found["Name"],
-        version=found["Version"],
-        requires=tuple(found.get_all("Requires-Dist", ())),
-        extras=tuple(found.get_all("Provides-Extra", ())),
-        requires_python=found["Requires-Python"],
-    )
-
-
 def wheel_entries(path: str, layout: Layout) -> list[Entry]:
     """The files that installing a wheel makes, in order of their paths.
 
@@ -99,9 +65,9 @@ def wheel_entries(path: str, layout: Layout) -> list[Entry]:
     Raises:
         LockFailed: it is no wheel, or holds a path that leads out of the environment.
     """
-    with _opened(path) as archive:
-        info = _dist_info(archive, path)
-        _check_version(_text(archive, f"{info}/WHEEL", path), path)
+    with opened(path) as archive:
+        info = dist_info(archive, path)
+        _check_version(text_of(archive, f"{info}/WHEEL", path), path)
         record = f"{info}/RECORD"
         known = _recorded(archive, record, path)
         entries: dict[str, Entry] = {}
@@ -135,41 +101,12 @@ def wheel_entries(path: str, layout: Layout) -> list[Entry]:
 # ---------------------------------------------------------------- reading
 
 
-def _opened(path: str) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except DAMAGE as error:
-        raise LockFailed(f"{os.path.basename(path)} is no wheel: {error}.") from error
-
-
-def _dist_info(archive: zipfile.ZipFile, path: str) -> str:
-    """The name of the one `NAME-VERSION.dist-info` directory."""
-    tops = {name.split("/", 1)[0] for name in archive.namelist() if "/" in name}
-    found = sorted(top for top in tops if top.endswith(".dist-info"))
-    if len(found) != 1:
-        what = "no .dist-info directory" if not found else f"several of them: {', '.join(found)}"
-        raise LockFailed(f"{os.path.basename(path)} is no wheel: it has {what}.")
-    return found[0]
-
-
-def _text(archive: zipfile.ZipFile, name: str, path: str) -> str:
-    if name not in archive.NameToInfo:
-        raise LockFailed(f"{os.path.basename(path)} is no wheel: it has no {name}.")
-    return _member(archive, name, path).decode("utf-8", "replace")
-
-
 def _check_version(text: str, path: str) -> None:
-    version = _headers(text)["Wheel-Version"] or ""
+    version = headers_of(text)["Wheel-Version"] or ""
     if version.split(".")[0] != "1":
         raise LockFailed(
             f"{os.path.basename(path)} is of wheel format {version or '?'}; reprorun knows 1.x."
         )
-
-
-def _headers(text: str) -> Message:
-    from email.parser import HeaderParser  # a run whose environment is there needs none of it
-
-    return HeaderParser().parsestr(text)
 
 
 def _recorded(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, tuple[str, str]]:
@@ -179,7 +116,7 @@ def _recorded(archive: zipfile.ZipFile, name: str, path: str) -> dict[str, tuple
     import csv
 
     try:
-        rows = list(csv.reader(io.StringIO(_text(archive, name, path))))
+        rows = list(csv.reader(io.StringIO(text_of(archive, name, path))))
     except csv.Error as error:
         raise LockFailed(f"{os.path.basename(path)}: its RECORD can't be read: {error}.") from error
     return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
@@ -204,7 +141,7 @@ def _installed(
     if scheme == "scripts":
         mode = 0o755
         if _asks_for_python(archive, name, path):
-            return file(place, _with_shebang(_member(archive, name, path)), mode)
+            return file(place, _with_shebang(content_of(archive, name, path)), mode)
     return Entry(place, mode=mode, size=member.file_size, archive=path, member=name)
 
 
@@ -221,17 +158,6 @@ def _refuse_escape(name: str, path: str) -> None:
             f"{os.path.basename(path)} holds the path {name!r}. No image can have a file of that "
             f"name: to container engines {_WHITEOUT} means that one is removed."
         )
-
-
-def _member(archive: zipfile.ZipFile, name: str, path: str) -> bytes:
-    try:
-        if archive.getinfo(name).file_size > _LARGEST_TEXT:
-            raise LockFailed(
-                f"{os.path.basename(path)}: {name} is larger than {_LARGEST_TEXT >> 20} MiB."
-            )
-        return archive.read(name)
-    except DAMAGE as error:
-        raise LockFailed(f"{os.path.basename(path)} is damaged: {name}: {error}.") from error
 
 
 # ---------------------------------------------------------------- scripts
@@ -261,7 +187,7 @@ def _entry_points(archive: zipfile.ZipFile, info: str, path: str) -> list[Entry]
     parser = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # names keep their case
     try:
-        parser.read_string(_text(archive, f"{info}/entry_points.txt", path))
+        parser.read_string(text_of(archive, f"{info}/entry_points.txt", path))
     except ConfigError as error:
         why = " ".join(str(error).split())
         raise LockFailed(

@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from reprorun import files
 from reprorun.errors import LockFailed
 from reprorun.model import RemoteFile
+from reprorun.printable import quoted
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,250}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -62,18 +63,14 @@ def check(file: RemoteFile) -> None:
     """
     if not _NAME.fullmatch(file.name):
         raise LockFailed(
-            f"a lock names the file {_shown(file.name)}, which is no name of a wheel or an sdist. "
+            f"a lock names the file {quoted(file.name)}, which is no name of a wheel or an sdist. "
             "Look where that lock comes from, or make it anew."
         )
     if not _SHA256.fullmatch(file.sha256):
         raise LockFailed(
-            f"{file.name} comes with the sha256 {_shown(file.sha256)}; 64 hex digits were wanted. "
+            f"{file.name} comes with the sha256 {quoted(file.sha256)}; 64 hex digits were wanted. "
             "Look where that lock comes from, or make it anew."
         )
-
-
-def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 80 else text[:77] + "...")
 
 
 @contextmanager

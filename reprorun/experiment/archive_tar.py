@@ -9,7 +9,7 @@ import struct
 from typing import Iterator, NamedTuple
 
 from reprorun.experiment.git import RepositoryError
-from reprorun.experiment.tree import Tree
+from reprorun.experiment.tree import Tree, parents_of
 
 _MTIME = 315532800  # 1980-01-01 in seconds since 1970: the oldest date that zip files can hold
 _BLOCK, _RECORD = 512, 10240  # bytes; a tar is padded to whole records
@@ -68,13 +68,7 @@ def _entries(root: str, tree: Tree) -> Iterator[Entry]:
 
 def _directories(tree: Tree) -> set[str]:
     """Returns all parents of files, also of left-out ones, which can be mounted there."""
-    found: set[str] = set()
-    for name in (*tree.files, *(out.path for out in tree.left_out if out.size is not None)):
-        parent = os.path.dirname(name)
-        while parent and parent not in found:
-            found.add(parent)
-            parent = os.path.dirname(parent)
-    return found
+    return parents_of((*tree.files, *(out.path for out in tree.left_out if out.size is not None)))
 
 
 def _file(root: str, name: str) -> Entry | None:

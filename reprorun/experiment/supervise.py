@@ -17,6 +17,7 @@ OUTPUTS = "outputs"
 REFUSED = 125  # the command was not started, as docker has it
 COARSE_CLOCK = 5  # CLOCK_REALTIME_COARSE of Linux, which the time stamps of files are taken from
 SLACK = 0.001  # seconds by which two clocks may differ that nobody has set
+_STOP = signal.SIGPWR  # the container's stop signal: see STOP_SIGNAL of the host's side
 _FORWARDED = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -24,8 +25,9 @@ _FORWARDED = (
     signal.SIGQUIT,
     signal.SIGUSR1,
     signal.SIGUSR2,
+    _STOP,
 )
-_PASSED_ON: set[int] = set()  # signals that came
+_PASSED_ON: set[int] = set()  # signals, as the command got them
 # Where the kernel counts processes killed for want of memory: cgroup v2, cgroup v1.
 _OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
@@ -58,6 +60,7 @@ def main(command: list[str]) -> int:
     processor = _processor() if guest else {}
     status, peak = _wait_for(child)
     seconds = time.monotonic() - clock
+    interrupted = signal.SIGINT in _PASSED_ON  # a stop that comes from now on has not ended it
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     exit_code = os.WEXITSTATUS(status) if number is None else 128 + number
     ended = time.time()
@@ -69,7 +72,7 @@ def main(command: list[str]) -> int:
         seconds=seconds,
         exit_code=exit_code,
         signal=_signal_name(number),
-        interrupted=signal.SIGINT in _PASSED_ON,
+        interrupted=interrupted,
         peak_memory=peak,
         oom_killed=_oom_kills() > kills_before,
         python=sys.version.split()[0],
@@ -141,8 +144,11 @@ def _take_terminal() -> None:
 def _pass_on(child: int, number: int) -> None:
     """Passes a signal on to the command and its children, as a terminal does with Ctrl-C.
 
-    A shell, for one, waits for the program that it runs and leaves the interrupt to that.
+    A shell, for one, waits for the program that it runs and leaves the interrupt to that. To stop
+    is to interrupt: Python runs its `finally` blocks.
     """
+    if number == _STOP:
+        number = signal.SIGINT
     _PASSED_ON.add(number)
     try:
         os.killpg(child, number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
+from typing import Iterable, NamedTuple
 
 from reprorun.experiment.atomic import is_unfinished
 from reprorun.experiment.earlier_runs import EarlierRuns
@@ -139,6 +139,17 @@ class TreeBuilder:
                 os.path.dirname(directory)
             ) or os.path.islink(os.path.join(self.root, directory))
         return self._reached_by_link[directory]
+
+
+def parents_of(paths: Iterable[str]) -> set[str]:
+    """Returns the directories that the paths are in, up to the root, which is not among them."""
+    found: set[str] = set()
+    for path in paths:
+        parent = os.path.dirname(path)
+        while parent and parent not in found:
+            found.add(parent)
+            parent = os.path.dirname(parent)
+    return found
 
 
 def leads_out(root: str, path: str) -> str | None:

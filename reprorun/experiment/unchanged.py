@@ -29,7 +29,7 @@ from typing import Any, Iterable, NamedTuple
 from reprorun.experiment import archive_cache, git
 from reprorun.experiment.atomic import is_unfinished
 from reprorun.experiment.earlier_runs import EarlierRuns
-from reprorun.experiment.tree import EARLIER_RUN, LeftOut, Tree, leads_out
+from reprorun.experiment.tree import EARLIER_RUN, LeftOut, Tree, leads_out, parents_of
 
 _FORM = "1"  # of a note
 # Settings by which a repository could say how git looks at its files, or at which.
@@ -131,7 +131,7 @@ def keep(
     """
     if not tree.files or max(newest, look.newest) >= look.began - archive_cache.SETTLED:
         return tree
-    directories = sorted(_parents(tracked))
+    directories = sorted(parents_of(tracked))
     links = sorted(links)
     note = {
         "seen": look.seen,
@@ -174,16 +174,6 @@ def _runs_among(directories: Iterable[str], runs: EarlierRuns) -> list[str]:
 def _leading_out(root: str, links: Iterable[str]) -> list[list[str]]:
     found = [[path, leads_out(root, path) or ""] for path in links]
     return [[path, target] for path, target in found if target]
-
-
-def _parents(paths: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    for path in paths:
-        parent = os.path.dirname(path)
-        while parent and parent not in found:
-            found.add(parent)
-            parent = os.path.dirname(parent)
-    return found
 
 
 def _read(name: str) -> tuple[dict[str, Any], list[str]]:

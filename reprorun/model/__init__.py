@@ -39,6 +39,7 @@ from .names import (
     RUN_LABEL,
     SECRETS,
     SHIMS,
+    STOP_SIGNAL,
     WORKSPACE,
 )
 from .packages import (
@@ -120,6 +121,7 @@ __all__ = [
     "SCHEMA",
     "SECRETS",
     "SHIMS",
+    "STOP_SIGNAL",
     "SchemaMark",
     "Secret",
     "Source",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from .asked import Limits
@@ -71,7 +72,7 @@ class ImageSpec(Value, frozen=True, kw_only=True):
     workdir: str | None = None  # None: the parent's
     entrypoint: tuple[str, ...] | None = None  # None: the parent's
     labels: dict[str, str] = {}  # added to the parent's
-    dockerfile: str  # the same, for engines that have to build it
+    dockerfile: Callable[[], str]  # the same, for engines that have to build it
 
 
 class GpuRequest(Value, frozen=True, kw_only=True):
@@ -103,6 +104,7 @@ class ContainerSpec(Value, frozen=True, kw_only=True):
     limits: Limits = Limits()
     gpus: GpuRequest | None = None
     labels: dict[str, str] = {}
+    stop_signal: str = "SIGINT"  # what `Engine.stop` and an engine that shuts down send first
     entrypoint: tuple[str, ...] | None = None  # None: the image's
     interactive: bool = False  # its stdin can be written to
     tty: bool = False  # its streams are a terminal
@@ -122,7 +124,8 @@ class ContainerState(Value, frozen=True, kw_only=True):
     exit_code: int | None = None
     oom_killed: bool = False
     error: str = ""
-    started: str | None = None  # UTC time; None: never
+    created: str | None = None  # UTC time
+    started: str | None = None  # None: never
     ended: str | None = None
 
 

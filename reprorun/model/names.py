@@ -29,6 +29,13 @@ HOSTNAME = "reprorun"
 ENTRYPOINT = ("python", "-I", "-S", f"{PREFIX}/supervise.py")
 """The container's main process, which runs the command."""
 
+STOP_SIGNAL = "SIGPWR"
+"""What tells the container's main process to interrupt the command.
+
+Not SIGINT: Python takes that as soon as it starts, and ends with 1 or goes on. Of this one it dies,
+and that tells that the command was not begun.
+"""
+
 ENVIRONMENT = {
     "HOME": HOME,
     "LANG": "C.UTF-8",

@@ -23,7 +23,7 @@ class GuestReport(Value, frozen=True, kw_only=True):
     seconds: float = 0.0
     exit_code: int = 0
     signal: str | None = None  # that ended it
-    interrupted: bool = False  # SIGINT came from outside, and was passed on
+    interrupted: bool = False  # it was told to stop while the command ran, or got SIGINT
     peak_memory: int | None = None  # bytes, of the largest process
     oom_killed: bool = False
     python: str = ""

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Mapping
 from reprorun.errors import RecordError
 from reprorun.model import InputFile, LeftOut, SchemaMark, Value
 from reprorun.pack.contents import directory_digest
+from reprorun.printable import quoted
 
 SCHEMA = 1
 """Version of the format. It grows when a field changes its meaning; new fields don't need it."""
@@ -110,21 +111,21 @@ def check(index: Index, entries: Mapping[str, int]) -> None:
         RecordError: naming what is wrong.
     """
     if "/" in index.name:
-        raise RecordError(f"{_shown(index.name)} can't be the name of a record.")
+        raise RecordError(f"{quoted(index.name)} can't be the name of a record.")
     _check_paths([index.name])
     _check_paths([file.path for file in index.record])
     for each in index.inputs:
         _check_paths([file.path for file in each.files])
         if _digest(each) != each.sha256:
-            raise RecordError(f"the input {_shown(each.target)} is another than it says.")
+            raise RecordError(f"the input {quoted(each.target)} is another than it says.")
     for wheel in index.wheels:
         if not _NAME.fullmatch(wheel.name):
-            raise RecordError(f"{_shown(wheel.name)} can't be the name of a package's file.")
+            raise RecordError(f"{quoted(wheel.name)} can't be the name of a package's file.")
     for stored in _contents(index):
         _check_stored(stored, entries)
     for ref in (index.image.ref, index.image.id, index.image.repo_digest):
         if ref is not None and not _REFERENCE.fullmatch(ref):
-            raise RecordError(f"{_shown(ref)} can't be the name of an image.")
+            raise RecordError(f"{quoted(ref)} can't be the name of an image.")
     if index.image.settings.size > LARGEST_SETTINGS:
         raise RecordError("the settings of the image are too large.")
     for layer in index.image.layers:
@@ -150,20 +151,20 @@ def _contents(index: Index) -> Iterable[Stored]:
 
 def _check_stored(stored: Stored, entries: Mapping[str, int]) -> None:
     if stored.entry not in entries:
-        raise RecordError(f"{_shown(stored.entry)} is missing.")
+        raise RecordError(f"{quoted(stored.entry)} is missing.")
     if entries[stored.entry] != stored.size:
         raise RecordError(
-            f"{_shown(stored.entry)} has {entries[stored.entry]} bytes, {stored.size} were wanted."
+            f"{quoted(stored.entry)} has {entries[stored.entry]} bytes, {stored.size} were wanted."
         )
     if not _SHA256.fullmatch(stored.sha256):
-        raise RecordError(f"{_shown(stored.entry)} has no digest.")
+        raise RecordError(f"{quoted(stored.entry)} has no digest.")
 
 
 def _check_layer(layer: StoredLayer, entries: Mapping[str, int]) -> None:
     if layer.entry not in entries:
-        raise RecordError(f"{_shown(layer.entry)} is missing.")
+        raise RecordError(f"{quoted(layer.entry)} is missing.")
     if not 0 <= layer.size <= _LARGEST_LAYER or not _DIFF_ID.fullmatch(layer.diff_id):
-        raise RecordError(f"{_shown(layer.entry)} can't be a layer.")
+        raise RecordError(f"{quoted(layer.entry)} can't be a layer.")
 
 
 def _check_paths(paths: Iterable[str]) -> None:
@@ -173,23 +174,19 @@ def _check_paths(paths: Iterable[str]) -> None:
     for path in paths:
         _check_path(path)
         if path in seen:
-            raise RecordError(f"the path {_shown(path)} is in it twice.")
+            raise RecordError(f"the path {quoted(path)} is in it twice.")
         seen.add(path)
         parts = path.split("/")
         parents.update("/".join(parts[:n]) for n in range(1, len(parts)))
     if both := seen & parents:
-        raise RecordError(f"the path {_shown(min(both))} is a file and a directory at once.")
+        raise RecordError(f"the path {quoted(min(both))} is a file and a directory at once.")
 
 
 def _check_path(path: str) -> None:
     parts = path.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\0" in path:
-        raise RecordError(f"the path {_shown(path)} may lead out of where it belongs.")
+        raise RecordError(f"the path {quoted(path)} may lead out of where it belongs.")
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
-        raise RecordError(f"the path {_shown(path)} can't be a file's.") from None
-
-
-def _shown(text: str) -> str:
-    return ascii(text if len(text) <= 80 else text[:77] + "...")
+        raise RecordError(f"the path {quoted(path)} can't be a file's.") from None

@@ -35,7 +35,9 @@ def hardware_of(engine: EngineInfo) -> Hardware:
     `with_processor`.
     """
     if not engine.remote:
-        return find_hardware()
+        here = find_hardware()
+        in_container = engine.shared is not None  # which has a name of its own
+        return replace(here, node=engine.node or here.node) if in_container else here
     return Hardware(
         node=engine.node,
         system=engine.system,

@@ -14,12 +14,13 @@ from reprorun.model import DIGEST_LABEL, BaseImage, Lock, Record, Requirements, 
 from reprorun.probe.requirements import find_requirements
 from reprorun.workflow.base import find_base
 from reprorun.workflow.code_again import CodeAgain
-from reprorun.workflow.gather import Environment, Sources, environment_on, gather_environment
+from reprorun.workflow.gather import Environment, environment_on, gather_environment
 from reprorun.workflow.platforms import check_platform
 from reprorun.workflow.python import PYTHON_PLACE, pythons_of_day
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.restore import Wish, restore_base
 from reprorun.workflow.restore_lock import recorded_lock, restore_lock
+from reprorun.workflow.sources import Sources
 from reprorun.workflow.system import add_system_packages
 
 

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import math
 import queue
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from types import FrameType
 from typing import Any, Literal
 
 from reprorun.engine import Engine
 from reprorun.engine.protocol import Stream
 from reprorun.errors import EngineError
 from reprorun.model import ContainerState, Value
+from reprorun.workflow.interrupts import interrupts_to
 from reprorun.workflow.report import Reporter
 
 GRACE = 10.0  # seconds between the interrupt and the kill
 GLANCE = 0.5  # seconds; a signal that another thread caught does not end the main thread's wait
 ASK = 60.0  # seconds after which the engine is asked whether it is still there
 DRAIN = 30.0  # seconds that the rest of the output may take after the exit
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Cause = Literal["exited", "interrupted", "timeout"]
 Event = tuple[Literal["exited", "signal", "failed"], Any]
@@ -164,24 +162,14 @@ def forget_interrupts() -> None:
 @contextmanager
 def _signals_into(events: queue.SimpleQueue[Event]) -> Iterator[None]:
     """Signals become events. Only the main thread gets them; it passes them on to the others."""
-    if threading.current_thread() is not threading.main_thread():
-        _attended.add(events)
-        if _interrupts:
-            events.put(("signal", _interrupts[0]))
-        try:
+    if threading.current_thread() is threading.main_thread():
+        with interrupts_to(lambda number: events.put(("signal", number))):
             yield
-        finally:
-            _attended.discard(events)
         return
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        events.put(("signal", number))
-
-    # what whoever started us has set to be ignored, such as a hang-up under nohup, stays ignored
-    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, on_signal) for number in heeded}
+    _attended.add(events)
+    if _interrupts:
+        events.put(("signal", _interrupts[0]))
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _attended.discard(events)

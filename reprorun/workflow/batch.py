@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 from reprorun.model import RunSpec
-from reprorun.workflow.drive import Progress
+from reprorun.workflow.drive import Progress, RunEnd
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.here import here
 from reprorun.workflow.prepared import prepared
@@ -69,6 +69,7 @@ def _name(spec: RunSpec) -> str:
 def _tell(ended: Ended, progress: Progress) -> None:
     record, name = ended.record, _name(ended.job.spec)
     if record is None:
-        progress.ended(name, "failed", None, str(ended.error), again=False)
+        end = RunEnd(name=name, status="failed", reason=str(ended.error))
     else:
-        progress.ended(name, record.status, record.seconds, record.reason, again=False)
+        end = RunEnd(name=name, status=record.status, seconds=record.seconds, reason=record.reason)
+    progress.ended(end)

@@ -103,7 +103,7 @@ def _environment_spec(plan: EnvironmentPlan, layers: Sequence[WheelLayer]) -> Im
         workdir=WORKSPACE,
         entrypoint=ENTRYPOINT,
         labels=render.environment_labels(plan),
-        dockerfile=render.environment_dockerfile(whole),
+        dockerfile=partial(render.environment_dockerfile, whole),
     )
 
 
@@ -204,7 +204,7 @@ def build_run(
         tag=plan.run_tag,
         parent=environment.id,
         labels=render.run_labels(plan),
-        dockerfile=render.run_dockerfile(plan),
+        dockerfile=partial(render.run_dockerfile, plan),
     )
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as tar:
         _write_code(archive, directories, tar)

@@ -17,6 +17,7 @@ import msgspec
 from reprorun import store, streams
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, FilesUnseen
+from reprorun.extract import extract
 from reprorun.files import is_unfinished
 from reprorun.model import LOG_DIR, ContainerSpec, InputFile, LeftOut
 from reprorun.workflow.same_files import is_known_unseen, note_unseen, sees_our_files
@@ -140,7 +141,7 @@ def _fetch(engine: Engine, container: str, target: str) -> list[LeftOut]:
     pieces = _to_the_end(engine.copy_out(container, f"{LOG_DIR}/."))
     try:
         with streams.stream_tar(pieces) as tar:
-            left_out = store.extract(tar, target)
+            left_out = extract(tar, target)
         for _ in pieces:
             pass  # behind its last file, a tar has an end to be seen
     except tarfile.TarError as error:

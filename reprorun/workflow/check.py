@@ -21,6 +21,7 @@ from reprorun.workflow.gather import Connect
 from reprorun.workflow.opened import Opened, opened
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.reruns import Reruns
+from reprorun.workflow.shared_gpus import SharedGpus
 from reprorun.workflow.side_by_side import side_by_side
 
 PLACE = os.path.join("data", "local", "check")
@@ -78,7 +79,7 @@ def check(
     Args:
         records: log directories or packs.
         options: how.
-        at_once: how many are run side by side.
+        at_once: how many are run side by side. None has GPUs then that another one has.
         cwd: the working directory, absolute.
         connect: reaches the engine, for each record anew.
         reporter: makes what is told how it goes with one record.
@@ -89,8 +90,9 @@ def check(
     Raises:
         KeyboardInterrupt: interrupted; nothing is running any more.
     """
+    gpus = SharedGpus(connect) if at_once > 1 else None
     tasks = [
-        partial(_check_record, record, options, cwd, connect, reporter(record))
+        partial(_check_record, record, options, cwd, connect, reporter(record), gpus)
         for record in records
     ]
     for _, result in side_by_side(tasks, at_once):
@@ -133,12 +135,17 @@ def _in(path: str) -> Iterator[str]:
 
 
 def _check_record(
-    path: str, options: CheckOptions, cwd: str, connect: Connect, report: Reporter
+    path: str,
+    options: CheckOptions,
+    cwd: str,
+    connect: Connect,
+    report: Reporter,
+    gpus: SharedGpus | None,
 ) -> RecordCheck:
     repeats: list[Repeat] = []
     try:
         with opened(path, report) as place:
-            checking = Checking(place, path, options, cwd, connect, report)
+            checking = Checking(place, path, options, cwd, connect, report, gpus)
             for number in range(options.repeat):
                 repeats.append(checking.repeat(number))
             verdict = worst(repeat.comparison.verdict for repeat in repeats)
@@ -167,6 +174,7 @@ class Checking:
         cwd: str,
         connect: Connect,
         report: Reporter,
+        gpus: SharedGpus | None,
     ) -> None:
         _refuse_unfinished(place.log_dir)
         self._options = options
@@ -181,6 +189,7 @@ class Checking:
             PLACE,
             connect,
             report,
+            gpus,
         )
 
     def repeat(self, number: int) -> Repeat:

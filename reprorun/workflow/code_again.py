@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from reprorun import files, store
+from reprorun import files
 from reprorun.environment.credentials import strip
 from reprorun.environment.source import check_out
 from reprorun.errors import LockFailed, RecordError
+from reprorun.extract import extract
 from reprorun.launch_archive import ArchiveLimits, guarded
 from reprorun.model import Code, GitSource
 from reprorun.probe.code import find_code
@@ -53,7 +54,7 @@ class _Unpacked:
     @cached_property
     def code(self) -> Code:
         with guarded(self._original.archive, self._limits, links_out=None) as tar:
-            store.extract(tar, self._scratch)
+            extract(tar, self._scratch)
         return msgspec.structs.replace(self._original.code, root=self._scratch, in_git=False)
 
 

@@ -29,6 +29,16 @@ class Policy(Value, frozen=True, kw_only=True):
     max_failures: int | None = None  # when so many have failed, no other is begun
 
 
+class RunEnd(Value, frozen=True, kw_only=True):
+    """How a run has ended, to be told."""
+
+    name: str  # of its record
+    status: str
+    seconds: float | None = None  # how long it took
+    reason: str | None = None  # why it is not `finished`
+    again: bool = False  # it will be run once more
+
+
 class Progress(Protocol):
     """Told how a sweep goes."""
 
@@ -40,10 +50,8 @@ class Progress(Protocol):
         """A run was begun."""
         ...
 
-    def ended(
-        self, name: str, status: str, seconds: float | None, reason: str | None, *, again: bool
-    ) -> None:
-        """A run has ended; `again`: it will be begun once more."""
+    def ended(self, end: RunEnd) -> None:
+        """A run has ended."""
         ...
 
     def note(self, text: str) -> None:
@@ -160,8 +168,15 @@ class Drive:
         if ended.moved:
             reason = "the machine that it was on is gone"
         reason = ended.refusal or reason or (str(ended.error) if ended.error else None)
-        name = os.path.basename(ended.job.spec.log_dir or "")
-        self._progress.ended(name, entry.status, entry.seconds, reason, again=again)
+        self._progress.ended(
+            RunEnd(
+                name=os.path.basename(ended.job.spec.log_dir or ""),
+                status=entry.status,
+                seconds=entry.seconds,
+                reason=reason,
+                again=again,
+            )
+        )
 
     def _write(self, write: Callable[[], None]) -> None:
         """Write the book. Where that can't be done the old one stays, and the records are true."""

@@ -13,16 +13,8 @@ from reprorun.errors import UsageError
 from reprorun.model import Outcome, Plan, Record, RunSpec, Value
 from reprorun.plan import Facts, made_directories, make_plan
 from reprorun.workflow.build import build_environment, build_run
-from reprorun.workflow.connecting import connecting
 from reprorun.workflow.finish import close_record
-from reprorun.workflow.gather import (
-    Connect,
-    Environment,
-    Sources,
-    gather_environment,
-    gather_sources,
-    recall_environment,
-)
+from reprorun.workflow.gather import Connect, Environment, gather_environment, recall_environment
 from reprorun.workflow.gpu_check import require_gpus
 from reprorun.workflow.keeper import Keeper
 from reprorun.workflow.opening import (
@@ -34,6 +26,7 @@ from reprorun.workflow.opening import (
 )
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.run import run
+from reprorun.workflow.sources import Sources, gather_sources
 
 
 class Finished(Value, frozen=True, kw_only=True):
@@ -45,12 +38,13 @@ class Finished(Value, frozen=True, kw_only=True):
     error: str | None = None  # a mistake of the user that showed only in the end
 
 
-def execute(spec: RunSpec, connect: Connect, report: Reporter) -> Finished:
+def execute(spec: RunSpec, reached: Connect, report: Reporter) -> Finished:
     """Run an experiment in a container and keep the record.
 
     Args:
         spec: what the user asked for.
-        connect: reaches the engine.
+        reached: gives the engine, which stays open; asked when the host has done its part. See
+            `connecting`.
         report: told what happens.
 
     Returns:
@@ -60,18 +54,17 @@ def execute(spec: RunSpec, connect: Connect, report: Reporter) -> Finished:
         UsageError: it can't be done as asked; nothing was started.
         EngineError: the engine or the build failed; the record, if there is one yet, says so.
     """
-    with connecting(connect) as reached:
-        sources = gather_sources(spec)
-        report.step("code", describe_code(sources.code))
-        for note in sources.notes:
-            report.note(note)
-        engine = reached()
-        with files.cache_lock():
-            environment = gather_environment(spec, sources, engine, report)
-            record = first_record(spec, sources, environment)
-            keeper = open_record(spec, sources.code.metadata, record)
-            plan = prepare(spec, sources, environment, engine, keeper, report)
-        return carry_out(plan, environment, engine, keeper, report)
+    sources = gather_sources(spec)
+    report.step("code", describe_code(sources.code))
+    for note in sources.notes:
+        report.note(note)
+    engine = reached()
+    with files.cache_lock():
+        environment = gather_environment(spec, sources, engine, report)
+        record = first_record(spec, sources, environment)
+        keeper = open_record(spec, sources.code.metadata, record)
+        plan = prepare(spec, sources, environment, engine, keeper, report)
+    return carry_out(plan, environment, engine, keeper, report)
 
 
 def carry_out(

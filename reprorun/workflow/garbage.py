@@ -1,35 +1,37 @@
 """`reprorun gc`: what no record on this machine needs, and how it is removed.
 
-Needed is what a record names: its images, its base image, its wheels. Finding out is separate from
-removing, so that `--dry-run` shows exactly what would go.
+Finding out is separate from removing, so that `--dry-run` shows exactly what would go.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
-from reprorun import files, store
+from reprorun import files
 from reprorun.engine import Engine
 from reprorun.engine.references import PARENT_REPOSITORY
-from reprorun.environment.layers import environment_layers
-from reprorun.errors import EngineError, RecordError
+from reprorun.errors import EngineError
 from reprorun.experiment import archive_cache
-from reprorun.known import known_records, stale_notes
-from reprorun.model import KIND_LABEL, Image, ListedContainer, Lock, Record, Value
+from reprorun.known import stale_notes
+from reprorun.model import KIND_LABEL, Image, ListedContainer, Lock, Value
 from reprorun.notes import read_note
-from reprorun.plan import ENVIRONMENT_REPOSITORY, TAG_LENGTH
 from reprorun.record_index import stale_indexes
 from reprorun.workflow.dockerfile import SHELF as DOCKERFILES
-from reprorun.workflow.restore import BASE_REPOSITORY, base_tag
+from reprorun.workflow.needed import Needed, what_is_needed
+from reprorun.workflow.restore import BASE_REPOSITORY
 from reprorun.workflow.same_files import SHELF as UNSEEN
 
 DAY = 86400  # seconds; what is younger than that in the scratch directory may be in use
 _PACKED = (".whl", ".gz", ".zip", ".bz2", ".xz", ".tgz")
+_SOON_MADE_AGAIN = {  # parts of the cache, and what lies in each
+    "local": "environment without a container",
+    DOCKERFILES: "Dockerfile",
+    UNSEEN: "note of an engine",
+}
 _BY_THEMSELVES = ("probe", "build")  # containers that belong to no run
 
 
@@ -43,17 +45,6 @@ class Garbage(Value, frozen=True, kw_only=True):
     id: str = ""  # of what the engine has
 
 
-class Needed(Value, frozen=True, kw_only=True):
-    """What the records name."""
-
-    images: frozenset[str]  # tags, and ids of base images
-    wheels: frozenset[str]  # sha256
-    layers: frozenset[str]  # names of notes
-    finished: frozenset[str]  # ids of runs that are over and kept all
-    inputs: frozenset[str]  # sha256
-    archives: frozenset[str]  # sha256
-
-
 def find_garbage(directories: Sequence[str], engine: Engine | None) -> list[Garbage]:
     """What no record needs.
 
@@ -64,7 +55,7 @@ def find_garbage(directories: Sequence[str], engine: Engine | None) -> list[Garb
     Raises:
         RecordError: a record can't be read, so that nobody knows what it needs.
     """
-    needed = _needed(_records(directories))
+    needed = what_is_needed(directories)
     found = [*_in_cache(needed)]
     if engine:
         found += [*_containers(engine, needed), *_parents(engine), *_images(engine, needed)]
@@ -76,72 +67,13 @@ def remove(garbage: Iterable[Garbage], engine: Engine | None, note: Callable[[st
     for entry in garbage:
         try:
             if entry.path:
-                _remove_path(entry.path)
+                files.remove(entry.path)
             elif engine and entry.kind == "container":
                 engine.remove(entry.id)
             elif engine:
                 engine.remove_image(entry.id)
         except (OSError, EngineError) as error:
             note(f"{entry.kind} {entry.name} stays: {error}")
-
-
-def _remove_path(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
-
-
-# ---------------------------------------------------------------- what is needed
-
-
-def _records(directories: Sequence[str]) -> list[Record]:
-    places = {os.path.realpath(place) for place in known_records()}
-    for directory in directories:
-        places.update(os.path.realpath(place) for place in store.find_records(directory))
-    found = []
-    for place in sorted(places):
-        try:
-            found.append(store.read_record(place))
-        except RecordError as error:
-            if os.path.exists(os.path.join(place, store.RUN_FILE)):
-                raise RecordError(
-                    f"{error}\nNobody knows what it needs, so nothing was removed. Mend it, or "
-                    "remove it."
-                ) from error
-    return found
-
-
-def _needed(records: Iterable[Record]) -> Needed:
-    images: set[str] = set()
-    wheels: set[str] = set()
-    layers: set[str] = set()
-    finished: set[str] = set()
-    inputs: set[str] = set()
-    archives: set[str] = set()
-    for record in records:
-        digest = record.environment_digest.removeprefix("sha256:")
-        images |= {record.image, f"{ENVIRONMENT_REPOSITORY}:{digest[:TAG_LENGTH]}"}
-        wheels |= {package.wheel.sha256 for package in record.packages}
-        wheels |= {package.source.sha256 for package in record.packages if package.source}
-        inputs |= {entry.sha256 for entry in record.inputs}
-        if record.archive:
-            archives.add(record.archive.sha256)
-        if record.base_image:
-            images |= {record.base_image.id, base_tag(record.base_image.digest)}
-            lock = Lock(packages=record.packages)
-            made = environment_layers(lock, record.base_image, record.import_paths)
-            layers |= {layer.note for layer in made}
-        if record.status == "finished":
-            finished.add(record.id)
-    return Needed(
-        images=frozenset(images),
-        wheels=frozenset(wheels),
-        layers=frozenset(layers),
-        finished=frozenset(finished),
-        inputs=frozenset(inputs),
-        archives=frozenset(archives),
-    )
 
 
 # ---------------------------------------------------------------- the engine
@@ -232,15 +164,8 @@ def _in_cache(needed: Needed) -> Iterator[Garbage]:
     for path in _files("scratch"):
         if _is_old(path) and not files.is_held(path):
             yield _cached("scratch", path)
-    for path in _files("local"):
-        if _is_old(path):  # made again in a moment, from wheels that are needed
-            yield _cached("environment without a container", path)
-    for path in _files(DOCKERFILES):
-        if _is_old(path):  # rendered again in a moment
-            yield _cached("Dockerfile", path)
-    for path in _files(UNSEEN):
-        if _is_old(path):
-            yield _cached("note of an engine", path)
+    for shelf, kind in _SOON_MADE_AGAIN.items():
+        yield from (_cached(kind, path) for path in _files(shelf) if _is_old(path))
     for path in (*_files("cluster"), *_files("cluster", "digests")):
         if os.path.isfile(path) and _is_old(path):
             yield _cached("note of a cluster", path)

@@ -15,6 +15,7 @@ from reprorun import store, streams
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, EngineUnavailable, UsageError
 from reprorun.experiment import dump_json
+from reprorun.extract import extract
 from reprorun.files import sha256_of
 from reprorun.model import WORKSPACE, Archive, Change, GuestReport, LeftOut, Mount
 
@@ -51,7 +52,7 @@ def _copy_out(engine: Engine, container: str, path: str, root: str) -> list[Left
     inside = _inside(path)
     try:
         with streams.stream_tar(engine.copy_out(container, path)) as tar:
-            left_out = store.extract(tar, root, os.path.dirname(inside))
+            left_out = extract(tar, root, os.path.dirname(inside))
     except EngineUnavailable:
         raise
     except EngineError as error:

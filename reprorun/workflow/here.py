@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import TracebackType
 
 from msgspec.structs import replace
 
@@ -73,13 +72,8 @@ class HereRunner:
         self._threads.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._threads.__exit__(kind, error, traceback)
+    def __exit__(self, *raised: object) -> None:
+        self._threads.__exit__(*raised)
         for engine in self._engines.values():
             engine.close()
 

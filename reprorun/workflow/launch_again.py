@@ -21,15 +21,11 @@ from reprorun.probe.relocate import find_again
 from reprorun.workflow.again import recorded_requirements, requirements_again
 from reprorun.workflow.changes import name_of, respecify
 from reprorun.workflow.code_again import CodeAgain, code_again
-from reprorun.workflow.gather import (
-    Sources,
-    as_of_date,
-    notes_on_left_out,
-    refuse_what_engines_change,
-)
+from reprorun.workflow.gather import as_of_date
 from reprorun.workflow.opened import Opened
 from reprorun.workflow.original import Original, read_original
 from reprorun.workflow.report import Reporter
+from reprorun.workflow.sources import Sources, notes_on_left_out, refuse_what_engines_change
 
 _SILENT = (
     "files of 8 MiB and more are not in the archive, and the record does not name them; --repo "

@@ -10,8 +10,9 @@ from reprorun.environment.lock_text import lock_text
 from reprorun.errors import UsageError
 from reprorun.model import RunSpec, Value
 from reprorun.store import LOCK_FILE
-from reprorun.workflow.gather import Connect, gather_environment, gather_sources
+from reprorun.workflow.gather import Connect, gather_environment
 from reprorun.workflow.report import Reporter
+from reprorun.workflow.sources import gather_sources
 
 
 class Locked(Value, frozen=True, kw_only=True):

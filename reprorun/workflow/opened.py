@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -189,7 +188,7 @@ def _copy(pack: Pack, held: StoredInput) -> str:
             if _digest(path) == held.sha256:
                 os.utime(path)  # gc leaves alone what was needed today
                 return path
-            _remove(path)
+            files.remove(path)
         with files.scratch_directory() as scratch:
             made = os.path.join(scratch, "input")
             if held.file:
@@ -215,10 +214,3 @@ def _put(made: str, path: str, sha256: str) -> None:
     except OSError:
         if _digest(path) != sha256:
             raise
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)

@@ -20,9 +20,10 @@ from reprorun.held import hold_log_dir
 from reprorun.known import remember_record
 from reprorun.model import Archive, Code, EngineUsed, Output, Package, Record, RunSpec, SchemaMark
 from reprorun.plan import container_command, redact
-from reprorun.workflow.gather import Environment, Sources
+from reprorun.workflow.gather import Environment
 from reprorun.workflow.keeper import Keeper, explain, utc_now
 from reprorun.workflow.python import python_source
+from reprorun.workflow.sources import Sources
 
 PREFIX = "experiment"  # garage's default: data/local/experiment/NAME
 LONGEST_NAME = 200  # bytes, which leaves room for a number within a file system's 255

@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 from datetime import datetime
 
-from reprorun.model import GuestReport, Limits, Network, Outcome
+from reprorun.model import STOP_SIGNAL, GuestReport, Limits, Network, Outcome
 from reprorun.workflow.attend import Ending
 
 INTERRUPTED = 130
 BY_USER = "interrupted by the user"
 FROM_OUTSIDE = (
-    "was stopped by SIGINT, which reprorun did not send: the engine was shut down, somebody used "
-    "`docker stop`, or it sent that itself"
+    "was stopped, and not by reprorun: the engine was shut down, somebody used `docker stop`, or "
+    "it sent SIGINT itself"
 )
 TIMED_OUT = 124  # as timeout(1) has it
 
@@ -41,16 +41,20 @@ def judge(ending: Ending, guest: GuestReport | None, limits: Limits) -> Outcome:
     if code == 0:
         return Outcome(status="finished", exit_code=0, guest=guest)
     if _was_interrupted(code, guest):
-        return Outcome(status="interrupted", exit_code=code, reason=FROM_OUTSIDE, guest=guest)
+        own = code if guest else INTERRUPTED  # where it had not begun, there is no code of its own
+        return Outcome(status="interrupted", exit_code=own, reason=FROM_OUTSIDE, guest=guest)
     return Outcome(
         status="failed", exit_code=code, reason=_why(code, ending, guest, limits), guest=guest
     )
 
 
 def _was_interrupted(code: int, guest: GuestReport | None) -> bool:
-    """Python, say, ends by the signal; but with 1 where it came while it was starting."""
+    """Python, say, ends by the signal; but with 1 where it came while it was starting.
+
+    Without a report it is the container's main process that a signal ended.
+    """
     if guest is None:
-        return _signal_name(code - 128) == "SIGINT"
+        return _signal_name(code - 128) in ("SIGINT", STOP_SIGNAL)
     return guest.interrupted or guest.signal == "SIGINT"
 
 

@@ -17,7 +17,7 @@ from reprorun.launch_archive import ArchiveLimits
 from reprorun.model import Changes, Record, RunSpec, Value
 from reprorun.plan import make_plan
 from reprorun.workflow.exec import carry_out, make_facts, make_images, plan_run
-from reprorun.workflow.gather import Environment, Sources, gather_environment, gather_sources
+from reprorun.workflow.gather import Environment, gather_environment
 from reprorun.workflow.gpu_check import require_gpus
 from reprorun.workflow.keeper import Keeper
 from reprorun.workflow.launch_again import launch_again
@@ -25,6 +25,7 @@ from reprorun.workflow.opened import opened
 from reprorun.workflow.opening import archive_code, describe_code, first_record, open_record
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.rerun import restore
+from reprorun.workflow.sources import Sources, gather_sources
 
 _TAIL = 1 << 14  # bytes of the console
 

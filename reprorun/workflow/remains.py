@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from reprorun import files, held, store
 from reprorun.engine import Engine
-from reprorun.errors import RecordError, UsageError
-from reprorun.held import Hold
+from reprorun.errors import EngineError, EngineUnavailable, RecordError, UsageError
+from reprorun.held import Hold, Mark
 from reprorun.known import forget_record
 from reprorun.plan import BUILD_REPOSITORY
 from reprorun.workflow.abandoned import OPEN, Found, Left
@@ -36,6 +36,7 @@ def remove_remains(found: Found, engine: Engine | None) -> list[str]:
         for container in left.containers:
             engine.remove(container.id)
         removed += _remove_image(f"{BUILD_REPOSITORY}:{hold.identity}", engine)
+        removed += _remove_step(hold.mark, engine)
     if left.log_dir is None:
         removed += _remove_paths(hold)
     elif not os.path.isdir(left.log_dir):
@@ -87,13 +88,33 @@ def _remove_image(tag: str, engine: Engine) -> list[str]:
     return [tag]
 
 
+def _remove_step(mark: Mark, engine: Engine) -> list[str]:
+    """The container in which a builder ran something, which has no label of ours.
+
+    Its id was found in what the build printed, which may name any: what was there before the build
+    is not touched.
+    """
+    if mark.step is None:
+        return []
+    try:
+        created = engine.state(mark.step).created
+    except EngineUnavailable:
+        raise
+    except EngineError:  # the builder has removed it
+        return []
+    if created is None or created < mark.since:
+        return []
+    engine.remove(mark.step)
+    return [mark.step]
+
+
 def _remove_paths(hold: Hold) -> list[str]:
     """Files that were not written to their end, and directories in which nothing was put."""
     removed = []
     for path in hold.mark.paths:
         with suppress(FileNotFoundError, NotADirectoryError):
-            if files.is_unfinished(path):
-                _remove_tree(path)
+            if files.is_unfinished(path):  # a file, or a record that was being removed
+                files.remove(path)
                 removed.append(path)
             elif not os.listdir(path):
                 os.rmdir(path)
@@ -110,16 +131,8 @@ def _remove_beside(directory: str | None) -> list[str]:
     paths = [os.path.join(directory, name) for name in os.listdir(directory)]
     unfinished = [path for path in paths if files.is_unfinished(path)]
     for path in unfinished:
-        _remove_tree(path)
+        files.remove(path)
     return unfinished
-
-
-def _remove_tree(path: str) -> None:
-    """A file, or a record that was being removed."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
 
 
 def _remove_claim(wanted: str | None) -> list[str]:

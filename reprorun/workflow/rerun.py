@@ -37,13 +37,14 @@ from reprorun.workflow.again import environment_again, environment_of_day
 from reprorun.workflow.changes import same_gpus
 from reprorun.workflow.exec import Finished, carry_out, make_facts, prepare
 from reprorun.workflow.foresee import foresee, foreseen_plan
-from reprorun.workflow.gather import USUAL_PATH, Connect, Environment, Sources
+from reprorun.workflow.gather import USUAL_PATH, Connect, Environment
 from reprorun.workflow.launch_again import Launch, launch_again
 from reprorun.workflow.machine import find_machine
 from reprorun.workflow.opened import Opened, opened
 from reprorun.workflow.opening import first_record, log_directory, open_record
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.restore import Wish
+from reprorun.workflow.sources import Sources
 
 _NO_ARGUMENTS = (
     "garage kept no arguments: where the launcher needs some, give them behind `--`; or let "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import NamedTuple
 
@@ -10,10 +11,12 @@ import msgspec
 
 from reprorun import store
 from reprorun.compare.values import Comparison, Settings
+from reprorun.errors import EngineError
 from reprorun.formats.garage import is_garage_record
+from reprorun.gpus import REMEDY
 from reprorun.held import holding_dir
 from reprorun.launch_archive import ArchiveLimits
-from reprorun.model import Changes, Record, Variation
+from reprorun.model import Changes, Gpus, Record, Variation
 from reprorun.vary.applying import change
 from reprorun.vary.factor import Situation
 from reprorun.workflow.changes import name_of
@@ -23,6 +26,7 @@ from reprorun.workflow.opened import Opened
 from reprorun.workflow.removing import remove_record
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.rerun import rerun_opened
+from reprorun.workflow.shared_gpus import SharedGpus
 from reprorun.workflow.situation import find_situation
 
 
@@ -68,6 +72,7 @@ class Reruns:
         below: directory in it for their records.
         connect: reaches the engine.
         report: told what happens.
+        gpus: where others run beside it: what they share; None: it has all to itself.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Reruns:
         below: str,
         connect: Connect,
         report: Reporter,
+        gpus: SharedGpus | None,
     ) -> None:
         self._place = place
         self._path = path
@@ -91,6 +97,7 @@ class Reruns:
         self._below = os.path.join(cwd, below)
         self._connect = connect
         self._report = report
+        self._gpus = gpus
 
     @cached_property
     def situation(self) -> Situation:
@@ -115,22 +122,48 @@ class Reruns:
         changes = msgspec.structs.replace(self._changes, log_dir=log_dir)
         if variations:
             changes = change(changes, variations, self.situation)
+        asked = _asked_gpus(self._place.log_dir, changes)
         try:
-            finished = rerun_opened(
-                self._place,
-                self._path,
-                changes,
-                self._cwd,
-                self._limits,
-                self._connect,
-                self._report,
-            )
+            with self._lent(asked, changes.gpu_devices) as gpus:
+                record = self._rerun(msgspec.structs.replace(changes, gpu_devices=gpus))
+            _refuse_too_few(asked, record)
         except BaseException:
             _remove_empty(log_dir)
             raise
+        return Done(log_dir, record, self._place.log_dir, self._settings)
+
+    def _lent(self, asked: Gpus, given: tuple[str, ...]) -> AbstractContextManager[tuple[str, ...]]:
+        return self._gpus.lent(asked, self._report) if self._gpus else nullcontext(given)
+
+    def _rerun(self, changes: Changes) -> Record:
+        finished = rerun_opened(
+            self._place,
+            self._path,
+            changes,
+            self._cwd,
+            self._limits,
+            self._connect,
+            self._report,
+        )
         if finished.record.status == "interrupted":
             raise KeyboardInterrupt
-        return Done(log_dir, finished.record, self._place.log_dir, self._settings)
+        return finished.record
+
+
+def _asked_gpus(log_dir: str, changes: Changes) -> Gpus:
+    """What a re-run asks for: as its original did, if that had any."""
+    if changes.gpus or is_garage_record(log_dir):
+        return changes.gpus or Gpus(kind="none")
+    record = store.read_record(log_dir)
+    return record.asked_gpus or Gpus() if record.runtime == "gpu" else Gpus(kind="none")
+
+
+def _refuse_too_few(asked: Gpus, record: Record) -> None:
+    """Raise EngineError for a re-run that was not begun: it says nothing of the original."""
+    wanted = asked.count or len(asked.devices) or asked.kind == "all"
+    seen = record.gpus_seen
+    if seen and len(seen.gpus) < wanted and record.exit_code == EngineError.exit_code:
+        raise EngineError(f"{record.reason}.\n{REMEDY}; --gpus asks for fewer.")
 
 
 def _remove_empty(log_dir: str) -> None:

@@ -7,7 +7,6 @@ their ends. One thread talks to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Protocol
 
 from reprorun.errors import ReprorunError
@@ -38,12 +37,7 @@ class Runner(Protocol):
 
     def __enter__(self) -> Runner: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """All that is still under way is stopped, and leaves nothing behind."""
         ...
 

@@ -6,7 +6,6 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Generic, TypeVar
 
 from reprorun.workflow.attend import forget_interrupts, interrupt_all
@@ -79,12 +78,7 @@ class Threads(Generic[T]):
         self._stack.enter_context(interrupts_to(self._interrupt))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
         forget_interrupts()
 

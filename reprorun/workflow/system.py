@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -18,14 +18,17 @@ from reprorun import files
 from reprorun.engine import Engine
 from reprorun.engine.context import write_files
 from reprorun.errors import BuildFailed, ImageMissing, UsageError
+from reprorun.held import holding
 from reprorun.model import DIGEST_LABEL, KIND_LABEL, BaseImage, Code, Image, RunSpec
 from reprorun.notes import read_note, write_note
 from reprorun.render import SYSTEM_PACKAGE, system_dockerfile
 from reprorun.workflow.base import ask_image, describe_base
+from reprorun.workflow.keeper import utc_now
 from reprorun.workflow.report import Reporter
 
 _LIST = ("dpkg-query", "-W", "-f", "${Package}=${Version}\\n")
 _TAG_LENGTH = 24
+_STEP = re.compile(r" ---> Running in ([0-9a-f]{12})")  # as the engine's own builder says it
 _TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]|.", re.DOTALL)
 _TOKENS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
@@ -60,7 +63,7 @@ def build_dockerfile(spec: RunSpec, code: Code, engine: Engine, report: Reporter
     labels = {"reprorun": reprorun.__version__, KIND_LABEL: "dockerfile", DIGEST_LABEL: digest}
     root = os.path.join(code.root, directory)
     text = _labelled(os.path.join(code.root, place), labels)
-    engine.build(write_files(root, names, text), tag, report.progress, network=True)
+    _build(write_files(root, names, text), tag, engine, report)
     return tag
 
 
@@ -193,7 +196,7 @@ def add_system_packages(
         labels = {"reprorun": reprorun.__version__, KIND_LABEL: "system", DIGEST_LABEL: digest}
         with engine.named(base.id) as name:
             context = write_files(None, [], system_dockerfile(name, names, labels))
-            image = engine.build(context, tag, report.progress, network=True)
+            image = _build(context, tag, engine, report)
     installed = installed_packages(image, engine)
     found = describe_base(tag, image, engine)
     return msgspec.structs.replace(
@@ -206,6 +209,24 @@ def add_system_packages(
         apt=names,
         installed=installed,
     )
+
+
+def _build(context: Iterable[bytes], tag: str, engine: Engine, report: Reporter) -> Image:
+    """Build with network. The container of each step is noted: an engine that dies leaves it."""
+    with holding(engine=engine.info().address) as held:
+        held.tell(since=utc_now())
+
+        def progress(line: str) -> None:
+            step = _STEP.fullmatch(line)
+            if step:
+                held.tell(step=step[1])
+            report.progress(line)
+
+        try:
+            return engine.build(context, tag, progress, network=True)
+        except BuildFailed:  # says the engine, which has cleaned up
+            held.end()
+            raise
 
 
 def system_digest(below: str, installed: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from reprorun.experiment.repository import find_root
 from reprorun.held import holding_dir
 from reprorun.model import WORKSPACE, RunSpec, Value
 from reprorun.workflow.compare import compare_paths
+from reprorun.workflow.connecting import connecting
 from reprorun.workflow.exec import Finished, execute
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.removing import remove_record
@@ -50,7 +51,9 @@ def run_twice(
     done: list[Finished] = []
     for _ in range(2):
         with holding_dir(place, lambda: store.claim_log_dir(place)) as log_dir:
-            finished = execute(msgspec.structs.replace(spec, log_dir=log_dir), connect, report)
+            here = msgspec.structs.replace(spec, log_dir=log_dir)
+            with connecting(connect) as reached:
+                finished = execute(here, reached, report)
         if finished.record.status == "interrupted":
             raise KeyboardInterrupt
         done.append(finished)

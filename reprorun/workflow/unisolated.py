@@ -29,12 +29,13 @@ from reprorun.workflow.attend import GRACE
 from reprorun.workflow.console import Console
 from reprorun.workflow.exec import Finished
 from reprorun.workflow.finish import close_record
-from reprorun.workflow.gather import Environment, Sources, environment_on, gather_sources
+from reprorun.workflow.gather import Environment, environment_on
 from reprorun.workflow.keeper import Keeper, utc_now
 from reprorun.workflow.opening import archive_code, describe_code, first_record, open_record
 from reprorun.workflow.outcome import BY_USER, INTERRUPTED, TIMED_OUT
 from reprorun.workflow.python import host_python, wanted_python
 from reprorun.workflow.report import Reporter
+from reprorun.workflow.sources import Sources, gather_sources
 
 NOTE = "run without a container (engine local): nothing isolated or limited it"
 _PIECE = 1 << 16

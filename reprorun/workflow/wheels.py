@@ -16,14 +16,15 @@ import msgspec
 import reprorun
 from reprorun import files
 from reprorun.engine import Engine
+from reprorun.environment.builds import Built
 from reprorun.environment.credentials import strip
 from reprorun.environment.fetch import cached, fetch_whole, keep
 from reprorun.environment.layers import PlainLayer, environment_digest
-from reprorun.environment.lock import Built, Request, make_lock
+from reprorun.environment.lock import Request, make_lock
 from reprorun.environment.source import SourceTree, from_distribution, from_git
 from reprorun.environment.tar import EPOCH
 from reprorun.environment.uv_answer import Candidate, normal_name
-from reprorun.environment.wheel import read_metadata
+from reprorun.environment.wheel_file import read_metadata
 from reprorun.errors import BuildFailed, LockFailed
 from reprorun.held import holding
 from reprorun.model import (
@@ -222,7 +223,7 @@ class WheelBuilder:
             tag=tag,
             parent=below.id,
             labels={"reprorun": version, KIND_LABEL: "build"},
-            dockerfile=f"FROM {plan.tag}\nADD layer-01.tar /\n",
+            dockerfile=lambda: f"FROM {plan.tag}\nADD layer-01.tar /\n",
         )
         layer = PlainLayer(f"source of {candidate.name}", tree.entries)
         return self._engine.make(spec, [layer], 0, self._report.progress)

@@ -168,7 +168,7 @@ def base_of(kit: Kit) -> Image:
 
 
 def made(kit: Kit, name: str, *layers: ALayer, held: int = 0, **fields: Any) -> Image:
-    given = {"parent": base_of(kit).id, "dockerfile": dockerfile(kit, *layers), **fields}
+    given = {"parent": base_of(kit).id, "dockerfile": lambda: dockerfile(kit, *layers), **fields}
     return kit.engine.make(ImageSpec(tag=kit.tag(name), **given), layers, held, print)
 
 

@@ -37,7 +37,9 @@ def tag(kit: Kit) -> str:
     tag = kit.tag("push")
     parent = kit.engine.image(kit.base)
     assert parent is not None
-    spec = ImageSpec(tag=tag, parent=parent.id, labels=LABELS, dockerfile=f"FROM {kit.base}\n")
+    spec = ImageSpec(
+        tag=tag, parent=parent.id, labels=LABELS, dockerfile=lambda: f"FROM {kit.base}\n"
+    )
     kit.engine.make(spec, [], 0, lambda line: None)
     return tag
 

@@ -28,6 +28,7 @@ from reprorun.workflow.runner import Ended, Job
 from ..kit import BASE
 from .bench import Bench, client
 from .conftest import Session
+from .daemon import own_daemon
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what Ray's own modules do is not ours to mend
@@ -61,6 +62,15 @@ class Lab:
         finally:
             if made in self.cluster.worker_nodes:
                 self.cluster.remove_node(made)
+
+    @contextmanager
+    def node_apart(self, cpus: int, **variables: str) -> Iterator[str]:
+        """A node with an engine of its own, which is empty; yields that engine's address."""
+        with own_daemon() as address:
+            with self.node(cpus, DOCKER_HOST=address, **variables):
+                yield address
+            # what a worker had no time for is done now; with the engine gone, it would go on trying
+            until(lambda: not leashes("DOCKER_HOST", address), "no leash")
 
     def kill(self, node: Any) -> None:
         """As a machine that loses power: its daemon and its workers, at once."""
@@ -213,10 +223,15 @@ def raylet(node: Any) -> int:
     return int(daemon.process.pid)
 
 
-def leashes() -> list[int]:
-    """The processes that clean up behind workers, of this session."""
-    ours = processes(f"{os.environ['XDG_CACHE_HOME']}/reprorun/scratch/")
-    return sorted(set(ours).intersection(processes("reprorun.cluster.leash")))
+def leashes(variable: str = "XDG_CACHE_HOME", value: str | None = None) -> list[int]:
+    """The processes that clean up behind workers, of this session, or where a variable is so."""
+    ours = f"{variable}={value or os.environ[variable]}\0".encode()
+    found = []
+    for pid in processes("reprorun.cluster.leash"):
+        with suppress(OSError):  # it has ended
+            if ours in Path(f"/proc/{pid}/environ").read_bytes():
+                found.append(pid)
+    return sorted(found)
 
 
 def children(pid: int) -> list[int]:

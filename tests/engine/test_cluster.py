@@ -24,7 +24,6 @@ from reprorun.sweeps.values import Ask
 
 from .bench import Bench
 from .conftest import Session
-from .daemon import own_daemon
 from .ray_lab import (
     Drive,
     Lab,
@@ -181,6 +180,7 @@ def test_a_submitting_process_that_is_killed(project: Bench, lab: Lab) -> None:
     with driver(project, lab) as process:
         until(begun(4), "four runs under way")
         assert process.poll() is None
+        assert leashes()
         process.send_signal(signal.SIGKILL)
         out, err = process.communicate()
         until(lambda: not containers(), "no containers")
@@ -258,7 +258,7 @@ def test_an_error_on_the_way_out_leaves_nothing(project: Bench, lab: Lab) -> Non
 
 def test_the_image_is_brought_to_an_engine_that_has_nothing(project: Bench, lab: Lab) -> None:
     drive = Drive(project, lab, Ask(cpus=3))  # which only that node can hold
-    with own_daemon() as address, lab.node(6, DOCKER_HOST=address):
+    with lab.node_apart(6) as address:
         with reach(address) as there, drive.runner() as runner:
             assert there.images.list() == []
             first = drive.all(runner, *[drive.job(number) for number in range(4)])

@@ -25,7 +25,6 @@ from reprorun.workflow.restore import base_tag
 from ..kit import BASE
 from .bench import REPRORUN, Bench, one_message
 from .conftest import Session
-from .daemon import own_daemon
 from .ray_lab import Lab, a_lab, beside, containers, reach, scratch, until
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
@@ -154,7 +153,7 @@ def test_images_are_brought_to_a_node_that_has_nothing(
         "UV_CACHE_DIR": str(tmp_path / "uv"),
         "UV_DEFAULT_INDEX": NOWHERE,
     }
-    with own_daemon() as address, lab.node(2, 0, DOCKER_HOST=address, **variables):
+    with lab.node_apart(2, **variables) as address:
         results = checks.run(*copies(record, 3, tmp_path))
         assert {each.verdict for each in results.values()} == {"identical"}, results
         with reach(address) as there:
@@ -172,7 +171,7 @@ def test_what_nobody_has_is_named(project: Bench, lab: Lab, checks: Checks, tmp_
         ref="registry.example.invalid/lost:1", id="sha256:" + "0" * 64, digest="sha256:" + "1" * 64
     )
     (record / store.RUN_FILE).write_text(json.dumps(text))
-    with own_daemon() as address, lab.node(2, DOCKER_HOST=address):
+    with lab.node_apart(2):
         (result,) = checks.run(record, offline=True).values()
     assert (result.verdict, result.exit_code) == ("error", 125)
     assert "on node" in (result.error or "")

@@ -5,6 +5,7 @@ Of memory that runs out and children that stay, see tests/faults/container.py.
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import select
@@ -12,15 +13,16 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from reprorun.model import Record
-from reprorun.store import read_record
+from reprorun.store import RUN_FILE, read_record
+from reprorun.workflow.outcome import FROM_OUTSIDE
 
-from .bench import CHECKOUT, REPRORUN, Bench, Done, containers_of, one_message
+from .bench import CHECKOUT, OLD_BASE, REPRORUN, Bench, Done, client, containers_of, one_message
 from .complete import assert_valid
 from .proxy import proxy
 
@@ -32,6 +34,12 @@ try:
 finally:
     open("left.txt", "w").write("cleaned up")
     print("cleaned", flush=True)
+"""
+SLOW = 2  # seconds
+# An old one: this module is imported when signals are taken already, and newer ones have no file.
+SLOW_PYTHON = f"""\
+FROM {OLD_BASE}
+RUN sed -i '1i import time; time.sleep({SLOW})' "$(python3 -c 'import io; print(io.__file__)')"
 """
 IGNORES = """
 import signal, time
@@ -175,6 +183,33 @@ def test_a_second_interrupt_kills(script: Script) -> None:
     ended(done, 130, "interrupted")
     assert "killing it" in done.err
     assert (log_dir / "outputs/left.txt").read_text() == "half done"
+
+
+@pytest.fixture
+def slow_python() -> Iterator[str]:
+    """A base image whose Python waits while it starts, when it takes signals already."""
+    tag = f"reprorun-test/slow-python:{uuid.uuid4().hex[:12]}"
+    with client() as engine:
+        engine.images.build(fileobj=io.BytesIO(SLOW_PYTHON.encode()), tag=tag, rm=True)
+        yield tag
+        engine.images.remove(tag, force=True)
+
+
+def test_stopped_from_outside_while_python_starts(script: Script, slow_python: str) -> None:
+    """As by `docker stop`, or by an engine that shuts down: the experiment has not begun."""
+    process, log_dir = script(WAITS).start("train.py", "--base-image", slow_python)
+    while not (log_dir / RUN_FILE).exists() or store_status(log_dir) != "running":
+        assert process.poll() is None
+        time.sleep(0.05)
+    with client() as engine:
+        name = f"reprorun-{read_record(str(log_dir)).id}"
+        while not engine.api.inspect_container(name)["State"]["Running"]:
+            assert process.poll() is None
+        time.sleep(SLOW / 2)
+        engine.api.stop(name, 30)
+    done = finish(process, log_dir)
+    assert ended(done, 130, "interrupted").reason == FROM_OUTSIDE
+    assert done.console == b""
 
 
 def store_status(log_dir: Path) -> str:

@@ -231,6 +231,20 @@ def test_a_wheel_that_escapes_is_refused_before_anything_is_built(lab: Bench, in
     assert_valid(done.log_dir)
 
 
+def flip_a_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+def is_made_again(lab: Bench, image: str) -> None:
+    """What was damaged is noticed, and the same image comes of it all the same."""
+    done = lab.exec("train.py")
+    assert (done.code, done.out) == (0, "1.0\n"), done.err
+    assert "is not what it was" in done.err
+    assert environment_of(done.record).id == image
+
+
 def test_a_flipped_byte_in_a_cached_wheel_is_found_when_its_layer_is_made(
     lab: Bench, index: Index
 ) -> None:
@@ -242,13 +256,8 @@ def test_a_flipped_byte_in_a_cached_wheel_is_found_when_its_layer_is_made(
     forget(first.record)
     shutil.rmtree(Path(lab.env["XDG_CACHE_HOME"], "reprorun/layers"))
     path = cached_wheel(lab, tool)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(data)
-    done = lab.exec("train.py")
-    assert (done.code, done.out) == (0, "1.0\n"), done.err
-    assert "is not what it was" in done.err
-    assert environment_of(done.record).id == image
+    flip_a_byte(path)
+    is_made_again(lab, image)
     assert path.read_bytes() == tool.data
 
 
@@ -263,13 +272,8 @@ def test_a_flipped_byte_in_a_kept_layer_is_found_and_it_is_made_anew(
     forget(first.record)
     (path,) = Path(lab.env["XDG_CACHE_HOME"], "reprorun/layers").glob("*.tar")
     whole = path.read_bytes()
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    path.write_bytes(data)
-    done = lab.exec("train.py")
-    assert (done.code, done.out) == (0, "1.0\n"), done.err
-    assert "is not what it was" in done.err
-    assert environment_of(done.record).id == image
+    flip_a_byte(path)
+    is_made_again(lab, image)
     assert path.read_bytes() == whole
 
 

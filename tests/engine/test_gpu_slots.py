@@ -1,7 +1,7 @@
-"""Two GPUs go to two runs of a sweep at a time, one each; here and on a Ray cluster.
+"""Two GPUs go to two runs of a sweep or a check at a time, one each; here and on a Ray cluster.
 
-The stand-ins are those of `test_gpus`, and for this machine's own driver what Linux would list of
-it, in a mount namespace of the command's own. Engine, runtime, Ray and runs are real.
+The stand-ins are those of `gpu_stand_ins`, and for this machine's own driver what Linux would list
+of it, in a mount namespace of the command's own. Engine, runtime, Ray and runs are real.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import pytest
 
 from reprorun import store
 from reprorun.model import Record
+from reprorun.workflow.check import PLACE
 
 from .bench import REPRORUN, Bench, Done
 from .conftest import Session
+from .gpu_stand_ins import Place, nvidia_runtime
 from .ray_lab import Lab, a_lab
-from .test_gpus import Place, executable, with_stand_ins
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*")
 
@@ -45,11 +46,7 @@ exec "$@"
 
 @pytest.fixture(scope="module")
 def by_runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """An engine with a stand-in for the `nvidia` runtime."""
-    place = tmp_path_factory.mktemp("runtime")
-    script = f'#!/bin/sh\necho "$*" >>{place}/told\nexec runc "$@"\n'
-    runtime = executable(place / "bin/nvidia-container-runtime", script)
-    with with_stand_ins(place, "--add-runtime", f"nvidia={runtime}") as made:
+    with nvidia_runtime(tmp_path_factory.mktemp("runtime")) as made:
         yield made
 
 
@@ -137,6 +134,41 @@ def test_more_than_there_are(project: Bench) -> None:
     done = project.reprorun(*words, program=(*with_cards(), REPRORUN))
     assert done.code == 2
     assert "each run asks for 3 GPUs, and the machine has 2 (0, 1)" in done.err
+
+
+# ---------------------------------------------------------------- records that are checked
+
+
+def check(project: Bench, *words: str) -> tuple[Done, list[Record]]:
+    """What is said, and the records of the re-runs."""
+    flags = ("check", "--keep", "--no-blame", *words)
+    done = project.reprorun(*flags, program=(*with_cards(), REPRORUN))
+    kept = store.find_records(str(project.root / PLACE))
+    return done, [store.read_record(path) for path in kept]
+
+
+def test_each_rerun_has_its_own(project: Bench) -> None:
+    sweep(project, "--gpus", "1", program=(*with_cards(), REPRORUN))
+    _, again = check(project, "-j", "4", str(project.records / "s"))
+    assert len(again) == RUNS
+    check_one_each(again)
+
+
+def test_a_rerun_with_both_is_alone(project: Bench) -> None:
+    records = [project.exec("train.py", flags=("--gpus", count)) for count in ("2", "1")]
+    assert [done.code for done in records] == [0, 0], records
+    _, again = check(project, "-j", "2", *(str(done.log_dir) for done in records))
+    assert sorted(map(given, again)) in ([("0",), ("0", "1")], [("0", "1"), ("1",)])
+    assert at_once(again) == []
+
+
+def test_a_rerun_with_more_than_there_are(project: Bench) -> None:
+    first = project.exec("train.py", flags=("--gpus", "1"))
+    for jobs in ("1", "2"):
+        done, _ = check(project, "-j", jobs, "--gpus", "3", str(first.log_dir))
+        assert done.code == 125
+        assert done.out.startswith("error ")
+        assert "3 GPUs were asked for, but the container sees 2 (Stand-in 0" in done.out
 
 
 # ---------------------------------------------------------------- on a cluster

@@ -7,16 +7,14 @@ of two cards and of those only that the container was given. One test is for a r
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import subprocess
-import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import docker
 import pytest
@@ -27,83 +25,22 @@ from reprorun.model import Gpu, GpuRequest, Record
 from ..engines import asked_for, started
 from ..kit import BASE
 from .bench import Bench, Done, one_message
-from .daemon import daemon, hand_over
+from .gpu_stand_ins import Place, base_with_nvidia_smi, nvidia_hook, nvidia_runtime
 
-SMI = r"""#!/bin/sh
-# A stand-in for nvidia-smi.
-card() {
-    echo "<gpu id='$1'><product_name>Stand-in $1</product_name>"
-    echo "<fb_memory_usage><total>16384 MiB</total></fb_memory_usage></gpu>"
-}
-echo "<nvidia_smi_log><driver_version>550.1</driver_version><cuda_version>12.4</cuda_version>"
-case ",$NVIDIA_VISIBLE_DEVICES," in *,0,*|,all,) card 0 ;; esac
-case ",$NVIDIA_VISIBLE_DEVICES," in *,1,*|,all,) card 1 ;; esac
-echo "</nvidia_smi_log>"
-"""
 TRAIN = "import os\nprint(os.environ.get('NVIDIA_VISIBLE_DEVICES'))\n"
 SLOW = "import time\nprint('started', flush=True)\ntime.sleep(60)\n"
 CARDS = tuple(Gpu(name=f"Stand-in {n}", memory=16 << 30) for n in (0, 1))
 
 
-class Place(NamedTuple):
-    """An engine with stand-ins, and what they have been told."""
-
-    address: str
-    base: str
-    told: Path
-
-    @property
-    def env(self) -> dict[str, str]:
-        return {"DOCKER_HOST": self.address, "REPRORUN_BASE_IMAGE": self.base}
-
-
-def executable(path: Path, script: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(script)
-    path.chmod(0o755)
-    return path
-
-
-def base_with_nvidia_smi(address: str) -> str:
-    """The base image with the stand-in, on another engine; gone with it."""
-    tag = "reprorun-test/with-nvidia-smi:1"
-    files = {"nvidia-smi": SMI, "Dockerfile": f"FROM {BASE}\nCOPY nvidia-smi /usr/local/bin/\n"}
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as tar:
-        for name, text in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text), 0o755
-            tar.addfile(entry, io.BytesIO(text.encode()))
-    context.seek(0)
-    with closing(docker.DockerClient(base_url=address, timeout=120)) as engine:
-        engine.images.build(fileobj=context, custom_context=True, tag=tag, rm=True)
-    return tag
-
-
-@contextmanager
-def with_stand_ins(place: Path, *arguments: str) -> Iterator[Place]:
-    with daemon(arguments, place / "bin") as made:
-        hand_over(BASE, made.address)
-        yield Place(made.address, base_with_nvidia_smi(made.address), place / "told")
-
-
 @pytest.fixture(scope="module")
 def by_hook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Docker with a stand-in for the hook that it looks for when it starts."""
-    place = tmp_path_factory.mktemp("hook")
-    hook = f'#!/bin/sh\necho "$*" >>{place}/told\nexec cat >/dev/null\n'
-    executable(place / "bin/nvidia-container-runtime-hook", hook)
-    with with_stand_ins(place) as made:
+    with nvidia_hook(tmp_path_factory.mktemp("hook")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def by_runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Docker with a stand-in for the `nvidia` runtime."""
-    place = tmp_path_factory.mktemp("runtime")
-    script = f'#!/bin/sh\necho "$*" >>{place}/told\nexec runc "$@"\n'
-    runtime = executable(place / "bin/nvidia-container-runtime", script)
-    with with_stand_ins(place, "--add-runtime", f"nvidia={runtime}") as made:
+    with nvidia_runtime(tmp_path_factory.mktemp("runtime")) as made:
         yield made
 
 

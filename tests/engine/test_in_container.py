@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 
 from reprorun import store
@@ -44,6 +45,7 @@ def test_a_directory_that_is_called_otherwise_here(own_image: str, bench: Bench)
     assert done.out == "the data\n"
     assert (done.log_dir / "outputs/out.txt").read_text() == "made"
     assert [entry.path for entry in record.inputs] == ["/elsewhere/data.txt"]
+    assert record.host.node == platform.node()  # where the engine is
     again = bench.reprorun(
         *("rerun", "/elsewhere/records/first", "--log-dir", "/elsewhere/records/second"),
         program=in_container(own_image, place, "/elsewhere"),
@@ -51,6 +53,7 @@ def test_a_directory_that_is_called_otherwise_here(own_image: str, bench: Bench)
     )
     assert (again.code, again.out) == (0, "the data\n"), again.err
     assert again.record.rerun_of == record.id
+    assert again.record.host == record.host
 
 
 def test_a_directory_that_only_the_container_has(own_image: str, bench: Bench) -> None:

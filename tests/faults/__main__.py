@@ -3,9 +3,9 @@
     python -m tests.faults [MODULE...] [--times N] [--json FILE]
     python -m tests.faults kills [--kills N] [--command NAME]... [--json FILE]
 
-The modules are engine, disk, clock, names, cache and container; `all`, the default, is each of
-them. `kills` kills commands at their steps, which are found by instrumenting. FILE gets the figures
-as scripts/reliability reads them. The exit code is 1 where something did not hold.
+The modules are engine, building, disk, clock, names, cache and container; `all`, the default, is
+each of them. `kills` kills commands at their steps, which are found by instrumenting. FILE gets the
+figures as scripts/reliability reads them. The exit code is 1 where something did not hold.
 """
 
 from __future__ import annotations

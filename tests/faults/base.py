@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 LONGEST = 600  # characters of what is told of one thing that was wrong
-MODULES = ("engine", "disk", "clock", "names", "cache", "container")
+MODULES = ("engine", "building", "disk", "clock", "names", "cache", "container")
 
 
 class Fault(NamedTuple):

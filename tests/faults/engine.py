@@ -26,9 +26,10 @@ from ..engine.bench import CHECKOUT
 from ..engine.daemon import Daemon, daemon, hand_over
 from ..kit import BASE
 from .base import Fault
+from .lab import MADE
+from .looking import PRINTED, false_outputs, false_run, left_by, outputs_of, printed_in
 from .place import Place
 from .steps import Fate
-from .truth import false_in, false_outputs, files_of, left_behind
 
 AFTER = 0.7  # seconds after which an experiment has said something
 DOWN = 1.0  # seconds that it is away
@@ -44,10 +45,8 @@ sys.stderr.write("last\\n")
 if os.environ.get("ROUGH"):  # the host has to bring its outputs out
     os.kill(-1, 9)
 """
-PRINTED = [b"first", b"last"]
 ROUGH_CODE = 137
 BY_SIGNAL = (130, 137, 143)
-OUTPUTS = {"outputs/made.txt": b"made", "direct.txt": b"direct"}
 QUICK = ("exec", "train.py")
 SLOW = ("exec", "-e", "TAKES=5", "train.py")
 SHORT = ("exec", "-e", "TAKES=1", "train.py")
@@ -84,11 +83,12 @@ class Case(NamedTuple):
 
 
 @cache
-def engine(*, live: bool) -> Daemon:
-    """One for all faults of this process."""
+def engine(*, live: bool, bridge: bool = False) -> Daemon:
+    """One for all faults of this process; its network is its own."""
     held = ExitStack()
     atexit.register(held.close)
-    made = held.enter_context(daemon(settings={"live-restore": live}))
+    arguments = ("--bridge", "") if bridge else ()
+    made = held.enter_context(daemon(arguments, settings={"live-restore": live}))
     hand_over(BASE, made.address)
     return made
 
@@ -133,32 +133,31 @@ def _state(pid: int) -> str:
 def inject(case: Case, root: Path) -> list[str]:
     """Run the command, let it happen, recover, and look."""
     made = engine(live=case.live)
-    place = Place(root, {"DOCKER_HOST": made.address}, script=SCRIPT, engine=made.address)
+    place = Place(root, made.address)
+    place.begin(SCRIPT)
     place.change(time.time_ns())  # there is an image to be made
     fate = Fate(case.at, case.number, made.pid, case.after)
-    code = place.run(*case.words, fate=fate, meanwhile=partial(disturb, case, made))
-    wrong = list(_false_end(case, code, place.said.read_text()))
-    recovered = place.run("recover")
+    code = place.command(*case.words, fate=fate, meanwhile=partial(disturb, case, made))
+    printed = place.said.read_text()
+    recovered = place.command("recover")
     said = place.said.read_text()
+    records = {path: store.read_record(str(path)) for path in place.log_dirs()}
+    own = {each.exit_code for each in records.values() if each.status == "interrupted"}
+    wrong = list(_false_end(case, code, printed, own))
     if recovered not in (0, 1) or OURS in said:
         wrong.append(f"recover ended with {recovered}: {said.strip()[-300:]}")
-    records = place.records()
-    for where, record in records.items():
-        wrong += _false(case, place.project / where, record)
+    for log_dir, record in records.items():
+        wrong += _false(case, log_dir, record)
     if case.words == SWEEP:
         wrong += _missing(records.values())
     if "device or resource busy" in said:
         BUSY.update(path.name for path in place.held.iterdir())
-    wrong += [f"{name} is left" for name in containers(made.address) if _can_go(name)]
-    return [*wrong, *(each for each in left_behind(place, ()) if Path(each).name not in BUSY)]
+    left = left_by(place, containers(made.address))
+    return [*wrong, *(each for each in left if not any(run in each for run in BUSY))]
 
 
-def _can_go(container: str) -> bool:
-    return container.removeprefix("reprorun-") not in BUSY
-
-
-def _false_end(case: Case, code: int, said: str) -> Iterator[str]:
-    """How the command ended, if it should not have ended so."""
+def _false_end(case: Case, code: int, said: str, own: set[int | None]) -> Iterator[str]:
+    """How the command ended, if it should not have ended so; `own`: codes of interrupted runs."""
     message = said.rpartition("reprorun: error: ")[2].strip()
     if OURS in said:
         yield f"a traceback: {said[-500:]}"
@@ -166,7 +165,7 @@ def _false_end(case: Case, code: int, said: str) -> Iterator[str]:
         yield f"it ended with {code}: {message}"
     elif code == EngineError.exit_code and not 1 <= len(message.splitlines()) <= 2:
         yield f"no error that says what happened: {said[-500:]}"
-    elif code not in (0, EngineError.exit_code, *BY_SIGNAL):
+    elif code not in (0, EngineError.exit_code, *BY_SIGNAL, *own):
         yield f"it ended with {code}: {message}"
 
 
@@ -174,7 +173,7 @@ def _false(case: Case, log_dir: Path, record: Record) -> Iterator[str]:
     """What a record says that is not so."""
     where = f"{log_dir.name} ({record.status}, {record.exit_code}, {record.reason})"
     if record.status == "finished":
-        for each in false_in(log_dir, record, OUTPUTS):
+        for each in false_run(log_dir, MADE):
             # with a note that says so, and where the engine had not taken all
             if ": printed" not in each or AWAY not in record.notes or case.outlives:
                 yield each
@@ -184,13 +183,14 @@ def _false(case: Case, log_dir: Path, record: Record) -> Iterator[str]:
         yield f"{where}: its container outlived the engine"
     if record.status not in ("failed", "interrupted", "lost") or not record.reason:
         yield where
-    if record.exit_code not in (None, *BY_SIGNAL):
+    if record.exit_code not in (None, *BY_SIGNAL) and record.status != "interrupted":
         yield where
-    yield from false_outputs(where, record, files_of(log_dir))
-    if rough and files_of(log_dir) != OUTPUTS:
-        yield f"{where}: made {sorted(files_of(log_dir))}"
-    if rough and sorted((log_dir / store.CONSOLE_FILE).read_bytes().split()) != PRINTED:
-        yield f"{where}: printed {(log_dir / store.CONSOLE_FILE).read_bytes()!r}"
+    outputs = outputs_of(log_dir)
+    yield from false_outputs(where, record, outputs)
+    if rough and outputs != MADE:
+        yield f"{where}: made {sorted(outputs)}"
+    if rough and printed_in(log_dir) != PRINTED:
+        yield f"{where}: printed {printed_in(log_dir)}"
 
 
 def _missing(records: Iterable[Record]) -> Iterator[str]:

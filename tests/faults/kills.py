@@ -18,9 +18,10 @@ from typing import NamedTuple
 from reprorun.model import Record
 
 from ..engine.ways import running_sshd
-from .place import OUTPUTS, Place
+from .lab import MADE, cleared, record_of
+from .looking import false_run, left_by
+from .place import Place, digest_of
 from .steps import Fate, hide, in_a_child
-from .truth import digest_of, false_in, left_behind
 
 
 class Command(NamedTuple):
@@ -70,9 +71,9 @@ def prepare(place: Place, name: str, number: int) -> None:
     if command.changes_code:
         place.change(number)
     if number % 2 == 0:
-        shutil.rmtree(place.root / "cache/reprorun/bases", ignore_errors=True)
+        shutil.rmtree(place.cache / "reprorun/bases", ignore_errors=True)
     if command.after_a_kill:
-        ended = place.run("exec", "train.py", fate=Fate("after start"))
+        ended = place.command("exec", "train.py", fate=Fate("after start"))
         assert ended == -signal.SIGKILL, place.said.read_text()
 
 
@@ -80,7 +81,7 @@ def count_steps(place: Place, name: str) -> int:
     """How many steps a command takes when nobody kills it."""
     prepare(place, name, 1_000_000)
     before = len(place.taken)
-    code = place.run(*COMMANDS[name].words, steps=True)
+    code = place.command(*COMMANDS[name].words, steps=True)
     count = len(place.taken) - before
     assert code == 0, place.said.read_text()
     place.clear()
@@ -90,22 +91,23 @@ def count_steps(place: Place, name: str) -> int:
 def kill(place: Place, name: str, step: int) -> Tried:
     """Kill it at a step, recover, and look."""
     prepare(place, name, step)
-    ended = place.run(*COMMANDS[name].words, fate=Fate(step))
+    ended = place.command(*COMMANDS[name].words, fate=Fate(step))
     at = place.taken[-1] if place.taken else ""
     printed = place.said.read_text().strip()
-    recovered = place.run("recover")
+    recovered = place.command("recover")
     said = place.said.read_text()
     lost, false = [], []
     if ended not in (0, -signal.SIGKILL):
         false.append(f"the command ended with {ended}: {printed[-500:]}")
     if recovered not in (0, 1) or "Traceback" in said:
         false.append(f"recover ended with {recovered}: {said.strip()[-300:]}")
-    for where, record in place.records().items():
-        if record.status == "lost" and has_begun(record, place.taken):
-            lost.append(f"{where}: {record.reason}")
-        false += false_in(place.project / where, record, OUTPUTS)
-    left = list(left_behind(place, _created(place.taken)))
-    if digest_of(place.project / "original") != place.original:
+    for log_dir in place.log_dirs():
+        record = record_of(log_dir)
+        if record and record.status == "lost" and has_begun(record, place.taken):
+            lost.append(f"{log_dir.name}: {record.reason}")
+        false += false_run(log_dir, MADE)
+    left = list(left_by(place, _created(place.taken)))
+    if digest_of(place.root / "original") != place.original:
         false.append("the original was changed")
     place.clear()
     return Tried(name, step, at, tuple(lost), tuple(false), tuple(left))
@@ -164,12 +166,11 @@ def _kill_hidden(root: Path, name: str, kills: int) -> list[Tried]:
 
 def _kill_one(root: Path, name: str, kills: int) -> Iterator[Tried]:
     with _over_ssh() if COMMANDS[name].remote else nullcontext() as env:
-        place = Place(root, env)
-        try:
+        place = Place(root, env=env)
+        with cleared(place):
+            place.begin()
             for step in chosen(count_steps(place, name), kills):
                 yield kill(place, name, step)
-        finally:
-            place.remove_images()
 
 
 @contextmanager

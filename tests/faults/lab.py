@@ -126,12 +126,19 @@ def _variables(place: Path) -> dict[str, str]:
 
 @contextmanager
 def lab(place: Path, address: str | None = None) -> Iterator[Lab]:
-    """A lab; in the end nothing of what was made in it is left on the engine."""
+    """A lab that is cleared in the end."""
     made = Lab(place, address)
+    with cleared(made):
+        yield made
+
+
+@contextmanager
+def cleared(made: Lab) -> Iterator[None]:
+    """In the end nothing of what was made in a lab is left on the engine."""
     client = made.client()
     before = {tag for image in client.api.images() for tag in image["RepoTags"] or ()}
     try:
-        yield made
+        yield
     finally:
         try:
             _clear(made, client, before)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from reprorun import store
@@ -16,6 +18,7 @@ from ..engine.bench import Done
 from ..engine.schema import violations
 from .lab import MADE, Lab, containers_of, record_of
 
+PRINTED = [b"first", b"last"]
 ENDED = ("finished", "failed", "interrupted", "lost")
 
 
@@ -83,6 +86,48 @@ def false_in(log_dir: Path) -> Iterator[str]:
         yield f"{where}: {text}"
 
 
+def false_run(log_dir: Path, expected: Mapping[str, bytes]) -> Iterator[str]:
+    """The same, of a run that ends by itself unless it is lost.
+
+    Args:
+        log_dir: of the run.
+        expected: what it makes.
+    """
+    yield from false_in(log_dir)
+    record = record_of(log_dir)
+    if record is None:
+        return
+    where = f"{log_dir.name} ({record.status})"
+    outputs = outputs_of(log_dir)
+    yield from false_outputs(where, record, outputs)
+    if record.status == "lost" and record.exit_code is not None:
+        yield f"{where}: exit code {record.exit_code}"
+    elif record.status not in ("finished", "lost"):
+        yield f"{where}: {record.reason}"
+    if record.status != "finished":
+        return
+    if outputs != dict(expected):
+        yield f"{where}: made {sorted(outputs)}"
+    if printed_in(log_dir) != PRINTED:
+        yield f"{where}: printed {printed_in(log_dir)}"
+    if not (record.peak_memory and record.host.node):
+        yield f"{where}: {record.peak_memory} bytes, on {record.host.node!r}"
+    if not record.created <= (record.started or "") <= (record.ended or ""):
+        yield f"{where}: {record.created}, {record.started}, {record.ended}"
+
+
+def false_outputs(where: str, record: Record, outputs: Mapping[str, bytes]) -> Iterator[str]:
+    """Outputs that are listed and not there, or there and not listed, or others."""
+    listed = {each.path: (each.size, each.sha256) for each in record.outputs}
+    if listed != {n: (len(d), hashlib.sha256(d).hexdigest()) for n, d in outputs.items()}:
+        yield f"{where}: lists {sorted(listed)}, has {sorted(outputs)}"
+
+
+def printed_in(log_dir: Path) -> list[bytes]:
+    """The words of its console, whose two streams may mix."""
+    return sorted((log_dir / store.CONSOLE_FILE).read_bytes().split())
+
+
 def _invalid(log_dir: Path) -> Iterator[str]:
     schema = json.loads(store.json_schema())
     raw = json.loads((log_dir / store.RUN_FILE).read_bytes())
@@ -138,13 +183,20 @@ def outputs_of(log_dir: Path) -> dict[str, bytes]:
     return {name: (log_dir / name).read_bytes() for name in _files_of(log_dir)}
 
 
-def left_by(made: Lab) -> Iterator[str]:
-    """What is there and belongs to nobody."""
+def left_by(made: Lab, containers: Iterable[str] = ()) -> Iterator[str]:
+    """What is there and belongs to nobody.
+
+    Args:
+        made: where commands were run.
+        containers: names of some that they have created, beside those of runs.
+    """
     client = made.client()
     try:
-        yield from (f"the container {each.name} is left" for each in containers_of(made, client))
+        left = {each.name for each in containers_of(made, client)}
+        listed = {name.lstrip("/") for c in client.api.containers(all=True) for name in c["Names"]}
     finally:
         client.close()
+    yield from (f"the container {name} is left" for name in left | listed.intersection(containers))
     for path in made.seen(made.place).rglob("*"):
         # uv's own files are none of ours
         ours = is_unfinished(path.name) or path.name.startswith(SCRATCH_PREFIX)
@@ -155,3 +207,14 @@ def left_by(made: Lab) -> Iterator[str]:
     for path in made.root.glob("data/local/*/*"):
         if not any((path / name).exists() for name in (store.RUN_FILE, "sweep.json")):
             yield f"{path.relative_to(made.place)} without a record"
+    for path in (made.place / "tmp").iterdir():
+        if not _is_pythons(path):
+            yield f"{path.relative_to(made.place)} is left"
+    for path in made.root.glob("*.rrpack"):
+        if zipfile.ZipFile(path).testzip() is not None:
+            yield f"half a pack: {path.name}"
+
+
+def _is_pythons(path: Path) -> bool:
+    """A file by which Python has tried whether a directory of temporary files can be written."""
+    return path.is_file() and path.stat().st_size <= 4 and path.read_bytes() in (b"", b"blat")

@@ -1,26 +1,19 @@
-"""A repository, a cache and a state of its own, in which commands are run and killed."""
+"""A lab whose commands run in a child, where something happens at one of their steps."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
-import docker
-
 import reprorun.cli
-from reprorun import store
-from reprorun.model import Record
 
-from ..engine.bench import engine_address
-from ..kit import BASE
+from .lab import Lab
 from .steps import Fate, in_a_child, instrument
-from .truth import digest_of
 
 SCRIPT = """\
 import sys, time
@@ -30,66 +23,48 @@ open("/log/direct.txt", "w").write("direct")
 time.sleep(0.2)  # the two streams come in this order
 sys.stderr.write("last\\n")
 """
-OUTPUTS = {"outputs/made.txt": b"made", "direct.txt": b"direct"}
 
 
-class Place:
-    """Where commands are run.
+class Place(Lab):
+    """Where that is done.
 
     Args:
-        root: an empty directory.
-        env: variables for the commands, such as DOCKER_HOST.
-        script: the experiment.
-        engine: where its containers are looked for; None: on the one of the tests.
+        place: an empty directory.
+        address: of the engine; None: of that of the tests.
+        env: more variables for the commands.
     """
 
     def __init__(
-        self,
-        root: Path,
-        env: Mapping[str, str] | None = None,
-        *,
-        script: str = SCRIPT,
-        engine: str | None = None,
+        self, place: Path, address: str | None = None, *, env: Mapping[str, str] | None = None
     ) -> None:
-        self.script = script
-        self.root = root
-        self.project = root / "project"
-        self.said = root / "said"
-        self.held = root / "state/reprorun/held"
-        self.images: set[str] = set()
+        super().__init__(place, address)
+        self.env.update(env or {})
+        self.said = place / "said"
         self.taken: list[str] = []  # the steps since it was cleared
-        self.engine = engine or engine_address()
-        self._steps = root / "steps"
-        for name in ("project", "cache", "state", "tmp"):
-            (root / name).mkdir()
-        self.env = {
-            "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache/uv"),
-            "XDG_CACHE_HOME": str(root / "cache"),
-            "XDG_STATE_HOME": str(root / "state"),
-            "TMPDIR": str(root / "tmp"),
-            "REPRORUN_BASE_IMAGE": BASE,
-            **(env or {}),
-        }
-        self.change(0)
-        for words in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "first")):
-            who = ["-c", "user.name=Test", "-c", "user.email=test@example.invalid"]
-            subprocess.run(["git", *who, *words], check=True, cwd=self.project)
-        assert self.run("exec", "--log-dir", "original", "train.py") == 0, self.said.read_text()
-        self.original = digest_of(self.project / "original")
-        self.note_images()
+        self.original = ""  # digest of the record `original`
+        self._text = ""
+        self._steps = place / "steps"
+
+    def begin(self, text: str = SCRIPT) -> None:
+        """Commit an experiment, and make the record `original` of it."""
+        self._text = text
+        self.script(text)
+        code = self.command("exec", "--log-dir", "original", "train.py")
+        assert code == 0, self.said.read_text()
+        self.original = digest_of(self.root / "original")
 
     def change(self, number: int) -> None:
         """Make other code, so that there is an image to be made."""
-        (self.project / "train.py").write_text(f"{self.script}# {number}\n")
+        self.write({"train.py": f"{self._text}# {number}\n"})
 
-    def run(
+    def command(
         self,
         *words: str,
         fate: Fate | None = None,
         steps: bool = False,
         meanwhile: Callable[[int], None] | None = None,
     ) -> int:
-        """Run the command in a child.
+        """Run `reprorun WORDS...` in a child.
 
         Args:
             words: of the command line.
@@ -102,9 +77,10 @@ class Place:
         """
 
         def work() -> int:
+            os.environ.clear()
             os.environ.update(self.env)
             tempfile.tempdir = None
-            os.chdir(self.project)
+            os.chdir(self.root)
             for number in (signal.SIGINT, signal.SIGTERM):  # which may be ignored where we run
                 signal.signal(number, signal.SIG_DFL)
             if steps or fate:
@@ -116,49 +92,22 @@ class Place:
             self.taken += self._steps.read_text().splitlines()
         return code
 
-    def records(self) -> dict[str, Record]:
-        """Every record in the project, by its path from there."""
-        found = sorted(self.project.rglob(store.RUN_FILE))
-        return {
-            str(path.parent.relative_to(self.project)): store.read_record(str(path.parent))
-            for path in found
-        }
-
-    def note_images(self) -> None:
-        """Remember which images records name, to be removed in the end."""
-        for path in self.project.rglob(store.RUN_FILE):
-            with suppress(Exception):
-                record = store.read_record(str(path.parent))
-                self.images |= {record.image, _environment_of(record)} - {""}
-
     def clear(self) -> None:
         """Make it as it was before a kill."""
-        self.note_images()
         self.taken = []
-        for path in self.root.rglob(".reprorun-*.tmp"):
+        for path in (*self.place.rglob(".reprorun-*.tmp"), *self.held.iterdir()):
             path.unlink()
-        for path in self.held.iterdir():
-            path.unlink()
-        for path in (self.root / "tmp").iterdir():
+        for path in (self.place / "tmp").iterdir():
             path.unlink() if path.is_file() else shutil.rmtree(path)
-        shutil.rmtree(self.project / "data", ignore_errors=True)
-        for pack in self.project.glob("*.rrpack"):
+        shutil.rmtree(self.root / "data", ignore_errors=True)
+        for pack in self.root.glob("*.rrpack"):
             pack.unlink()
 
-    def remove_images(self) -> None:
-        """Remove what the engine got."""
-        self.note_images()
-        client = docker.DockerClient(base_url=self.engine)
-        try:
-            for prefix in ("reprorun/run", "reprorun/environment"):  # one is made from the other
-                for tag in sorted(self.images):
-                    if tag.startswith(prefix):
-                        with suppress(docker.errors.APIError):
-                            client.images.remove(tag)
-        finally:
-            client.close()
 
-
-def _environment_of(record: Record) -> str:
-    digest = record.environment_digest.removeprefix("sha256:")
-    return f"reprorun/environment:{digest[:24]}" if digest else ""
+def digest_of(directory: Path) -> str:
+    """Of all that is in a directory."""
+    digest = hashlib.sha256()
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            digest.update(str(path).encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -190,7 +190,7 @@ def launch_tar(data: bytes) -> object:
 
 def extract(data: bytes) -> object:
     """What an engine hands out of a container, unpacked: nothing lies outside."""
-    from reprorun import store
+    from reprorun.extract import extract as extract_tar
 
     outer = workplace() / "extract"
     root = outer / "root"
@@ -198,7 +198,7 @@ def extract(data: bytes) -> object:
     (outer / "victim").write_text("victim")
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r|") as tar:
-            return store.extract(tar, str(root))
+            return extract_tar(tar, str(root))
     finally:
         assert (outer / "victim").read_text() == "victim"
         assert sorted(os.listdir(outer)) == ["root", "victim"]
@@ -219,7 +219,8 @@ def _clear(root: Path) -> None:
 
 
 def wheel(path: str) -> object:
-    from reprorun.environment.wheel import Layout, read_metadata, wheel_entries
+    from reprorun.environment.wheel import Layout, wheel_entries
+    from reprorun.environment.wheel_file import read_metadata
 
     found = wheel_entries(path, Layout(python_minor="3.11"))
     for entry in found:

@@ -111,7 +111,11 @@ class FakeEngine(FakeImages):
         running = found.started is not None and found.exit_code is None
         code = found.exit_code if found.started else 0  # as Docker has it
         return ContainerState(
-            running=running, exit_code=code, started=found.started, ended=found.ended
+            running=running,
+            exit_code=code,
+            created=found.created,
+            started=found.started,
+            ended=found.ended,
         )
 
     def logs(self, container: str) -> Iterator[bytes]:

@@ -133,6 +133,7 @@ class Container:
     def __init__(self, spec: ContainerSpec, program: Program, base: Iterable[str]) -> None:
         self.process = FakeProcess(spec, base)
         self.program = program
+        self.created = now()
         self.started: str | None = None
         self.ended: str | None = None
         self.exit_code: int | None = None

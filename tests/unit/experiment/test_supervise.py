@@ -16,7 +16,9 @@ import pytest
 
 import reprorun.experiment
 from reprorun.experiment import supervise
+from reprorun.model import STOP_SIGNAL as STOP_NAME
 
+STOP_SIGNAL = signal.Signals[STOP_NAME]
 SCRIPT = str(Path(reprorun.experiment.__file__).with_name("supervise.py"))
 COMMAND = [sys.executable, "-I", "-S", SCRIPT]
 
@@ -150,6 +152,44 @@ def test_signals_are_passed_on(environment, tmp_path, name):
     assert process.returncode == 128 + getattr(signal, name)
     assert report(tmp_path)["signal"] == name
     assert report(tmp_path)["interrupted"] is (name == "SIGINT")
+
+
+def test_to_stop_is_to_interrupt(environment, tmp_path):
+    process = started("sh", "-c", "echo ready; exec sleep 30", env=environment)
+    process.send_signal(STOP_SIGNAL)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert report(tmp_path)["signal"] == "SIGINT"
+    assert report(tmp_path)["interrupted"] is True
+
+
+def test_stopped_at_any_moment_of_its_start(environment, tmp_path):
+    """It dies of the signal before the command is there, or interrupts that; it says nothing."""
+    endings = set()
+    for milliseconds in range(0, 100, 4):
+        process = subprocess.Popen(
+            [*COMMAND, "sleep", "30"], env=environment, stderr=subprocess.PIPE
+        )
+        time.sleep(milliseconds / 1000)
+        process.send_signal(STOP_SIGNAL)
+        assert process.communicate(timeout=20)[1] == b""
+        endings.add(process.returncode)
+        if process.returncode == 130:
+            assert report(tmp_path)["interrupted"] is True
+    assert endings == {-STOP_SIGNAL, 130}
+
+
+def test_a_stop_after_the_end_of_the_command_has_not_ended_it(environment, tmp_path):
+    many = "for n in range(20_000): open(f'{n}.txt', 'w').close()\nraise SystemExit(3)"
+    process = subprocess.Popen(
+        [*COMMAND, sys.executable, "-c", many], env=environment, cwd=tmp_path / "workspace"
+    )
+    while not (tmp_path / "log/outputs").exists():
+        time.sleep(0.001)
+    process.send_signal(STOP_SIGNAL)
+    assert process.wait(20) == 3
+    told = json.loads((tmp_path / "log/.reprorun-guest.json").read_text())
+    assert told["interrupted"] is False
 
 
 def test_signals_are_default_in_the_command():

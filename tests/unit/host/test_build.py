@@ -46,10 +46,23 @@ def test_the_dockerfile_adds_every_layer_also_where_no_size_was_told(
     image = build_environment(plan, lock, (), engine, Silent(), offline=True)
     ((spec, count),) = made
     assert count == 2
-    assert spec.dockerfile.count("ADD layer-") == count
-    assert "# big 1.0\nADD layer-01.tar /\n" in spec.dockerfile
+    assert spec.dockerfile().count("ADD layer-") == count
+    assert "# big 1.0\nADD layer-01.tar /\n" in spec.dockerfile()
     assert len(image.layers) == 1 + count
     assert spec.tag == plan.tag
+
+
+def test_nothing_is_rendered_for_an_engine_that_takes_layers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def render(*given: object, **values: object) -> str:
+        pytest.fail("a template was rendered")
+
+    monkeypatch.setattr("reprorun.render._render", render)
+    plan = plan_environment("1.2.3", BASE, "e" * 64, ())
+    engine = FakeEngine(images={"base:1": Image(id=BASE.id, layers=("sha256:layer",))})
+    build_environment(plan, Lock(), (), engine, Silent())
+    assert engine.builds == [plan.tag]
 
 
 def test_what_was_damaged_in_the_cache_is_fetched_anew_and_told(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +95,19 @@ def test_one_that_says_nothing_of_itself_is_closed() -> None:
     with pytest.raises(EngineUnavailable, match="does not answer"), connecting(lambda: engine) as r:
         r()
     assert engine.closings == 1
+
+
+def test_exec_imports_what_it_needs_meanwhile(tmp_path: Path) -> None:
+    """To log in takes longer than all that it imports."""
+    script = (
+        "import sys\n"
+        "from reprorun.workflow import connecting\n"
+        "def begin(connect):\n"
+        "    sys.exit('too late' if 'reprorun.workflow.exec' in sys.modules else 'in time')\n"
+        "connecting.connecting = begin\n"
+        "from reprorun.cli import main\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", script, "exec", "train.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == "in time\n"

@@ -34,23 +34,7 @@ from .fetching import (
     wait_until,
 )
 
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "BACK_OFF", (0.01, 0.01, 0.01))
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def index() -> Iterator[Index]:
-    with Index() as made:
-        yield made
-
-
-@pytest.fixture
-def six(index: Index) -> Served:
-    return index.add(*make_wheel("six", "1.0"))
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 # ---------------------------------------------------------------- wrong content

@@ -15,7 +15,7 @@ from reprorun.model import Record, RunSpec, SchemaMark
 from reprorun.sweeps.book import SWEEP_FILE, Book, read_book
 from reprorun.sweeps.points import Points
 from reprorun.sweeps.values import Entry, Head, PointsSpec
-from reprorun.workflow.drive import Drive, Fate, Policy, decide
+from reprorun.workflow.drive import Drive, Fate, Policy, RunEnd, decide
 from reprorun.workflow.outcome import FROM_OUTSIDE
 from reprorun.workflow.report import Silent
 from reprorun.workflow.runner import Ended, Job
@@ -72,10 +72,8 @@ class Told:
     def began(self, name: str) -> None:
         pass
 
-    def ended(
-        self, name: str, status: str, seconds: float | None, reason: str | None, *, again: bool
-    ) -> None:
-        self.ends.append((name, status, reason, again))
+    def ended(self, end: RunEnd) -> None:
+        self.ends.append((end.name, end.status, end.reason, end.again))
 
     def note(self, text: str) -> None:
         self.notes.append(text)

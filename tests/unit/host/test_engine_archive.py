@@ -10,13 +10,14 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from reprorun.engine.archive import CREATED, write_archive
 from reprorun.engine.context import write_context, write_files
 from reprorun.engine.references import familiar, in_full
-from reprorun.environment.layers import PlainLayer
+from reprorun.environment.layers import DamagedLayer, PlainLayer
 from reprorun.environment.tar import file
 from reprorun.errors import UsageError
 from reprorun.model import ImageSpec
@@ -48,7 +49,7 @@ def layer(name: str, data: bytes = b"x") -> PlainLayer:
 
 
 def spec(**fields: Any) -> ImageSpec:
-    return ImageSpec(**{"tag": "a:1", "parent": "sha256:p", "dockerfile": "", **fields})
+    return ImageSpec(**{"tag": "a:1", "parent": "sha256:p", "dockerfile": str, **fields})
 
 
 def archive(
@@ -181,6 +182,18 @@ def test_a_context_with_layers() -> None:
     assert list(found) == ["Dockerfile", "layer-01.tar", "layer-02.tar"]
     assert found["Dockerfile"] == b"FROM x\n"
     assert found["layer-02.tar"] == b"".join(two.pieces())
+
+
+def test_a_context_with_a_layer_that_is_damaged_does_not_come_to_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[str] = []
+    good, bad = layer("good"), layer("bad")
+    monkeypatch.setattr(good, "made", told.append)
+    monkeypatch.setattr(bad, "made", Mock(side_effect=DamagedLayer("bad")))
+    with pytest.raises(DamagedLayer):
+        list(write_context("FROM x\n", [good, bad]))
+    assert told == [good.diff_id]
 
 
 def context(root: Path, *names: str, dockerfile: str = "FROM x\n") -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from reprorun.engine import connection
 from reprorun.engine.client import Client, NoJson, NotFound, Refused, path_of
 from reprorun.engine.connection import NoHttp
 from reprorun.engine.docker_streams import frames
@@ -276,6 +277,50 @@ def test_a_time_limit_holds_for_one_call(made: Made) -> None:
         client.call("GET", "/c", within=0.01)
 
 
+def test_a_silence_without_end_is_no_matter_while_the_engine_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "LOOK_AFTER", 0.02)
+    waiting, there = socket.socketpair()
+    asked = Engine((EMPTY,) * 100)
+    links = iter([waiting])
+    client = Client(lambda: next(links, None) or asked.connect())
+    late = threading.Timer(0.2, there.sendall, [ok(b"1")])
+    late.start()
+    with there:
+        assert client.call("POST", "/wait", within=None) == 1
+    late.join()
+    assert len(asked.heard) > 2
+    assert asked.told().startswith("GET /_ping ")
+    assert asked.opened == 1
+    client.close()
+
+
+def test_an_engine_that_stands_still_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LOOK_AFTER", 0.02)
+    monkeypatch.setattr("reprorun.engine.client.ANSWER_WITHIN", 0.02)
+    pairs = [socket.socketpair() for _ in range(2)]
+    links = iter([here for here, _ in pairs])
+    client = Client(lambda: next(links))
+    with pytest.raises(TimeoutError):
+        client.call("POST", "/wait", within=None)
+    assert [here.fileno() for here, _ in pairs] == [-1, -1]
+    for _, there in pairs:
+        there.close()
+
+
+def test_an_engine_that_takes_nothing_and_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LOOK_AFTER", 0.02)
+    monkeypatch.setattr("reprorun.engine.client.ANSWER_WITHIN", 0.02)
+    pairs = [socket.socketpair() for _ in range(2)]
+    links = iter([here for here, _ in pairs])
+    client = Client(lambda: next(links))
+    with pytest.raises(TimeoutError):
+        client.call("PUT", "/archive", data=iter([b"x" * (1 << 22)]), within=None)
+    for _, there in pairs:
+        there.close()
+
+
 def test_an_interim_answer_is_passed_over(made: Made) -> None:
     client, _ = made((b"HTTP/1.1 100 Continue\r\n\r\n" + ok(b"1"),))
     assert client.call("GET", "/a") == 1
@@ -287,10 +332,10 @@ def test_an_interim_answer_is_passed_over(made: Made) -> None:
 def test_what_comes_with_the_head_of_the_answer_is_heard(made: Made) -> None:
     head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     client, engine = made((head + b"first",))
-    connection = client.take_over("/containers/x/attach", {"stream": True})
-    assert connection.receive(100) == b"first"
-    assert connection.receive(100) == b""
-    connection.close()
+    taken = client.take_over("/containers/x/attach", {"stream": True})
+    assert taken.receive(100) == b"first"
+    assert taken.receive(100) == b""
+    taken.close()
     assert "connection: upgrade" in engine.told().lower()
 
 

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reprorun import store, streams
+from reprorun import streams
+from reprorun.extract import extract as extract_tar
 from reprorun.model import LeftOut
 
 Member = tuple[str, bytes, str, bytes, int]  # name, type, link's target, content, mode
@@ -52,7 +53,7 @@ def extract(root: Path, *members: Member, below: str = "") -> dict[str, str]:
     """Extracts, and returns what was left out with the reasons."""
     root.mkdir(exist_ok=True)
     with streams.stream_tar([packed(*members)]) as tar:
-        return {entry.path: entry.reason for entry in store.extract(tar, str(root), below)}
+        return {entry.path: entry.reason for entry in extract_tar(tar, str(root), below)}
 
 
 @pytest.fixture
@@ -290,6 +291,6 @@ def test_pieces_of_any_size_are_one_tar(root: Path) -> None:
     root.mkdir()
     pieces = [data[start : start + 7] for start in range(0, len(data), 7)]
     with streams.stream_tar(iter([b"", *pieces, b""])) as tar:
-        left_out: list[LeftOut] = store.extract(tar, str(root))
+        left_out: list[LeftOut] = extract_tar(tar, str(root))
     assert left_out == []
     assert (root / "x").read_bytes() == b"y" * 5000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from reprorun.workflow.rerun import rerun
 from reprorun.workflow.resources import machine_of
 from reprorun.workflow.situation import find_situation
 
-from .test_exec import ANSWER
 from .test_remote import Bench, Far
+from .values import ANSWER
 
 CHIP, FLAGS = "Far Chip 9000", "fpu sse4_2 avx2 fma rdtscp"
 CPUINFO = f"processor\t: 0\nmodel name\t: {CHIP}\nflags\t\t: {FLAGS}\n"
@@ -129,6 +130,14 @@ def test_a_guest_on_this_machine_does_not_say_what_it_is(bench: Bench) -> None:
     assert bench.record.host == find_hardware()
     assert bench.record.engine is not None
     assert not bench.record.engine.remote
+
+
+def test_a_container_is_no_machine(bench: Bench) -> None:
+    """In one of the engine's, all is measured here but the name."""
+    here = replace(bench.engine.info(), remote=False)
+    assert hardware_of(here).node == platform.node()
+    assert hardware_of(replace(here, shared=())) == replace(hardware_of(here), node="far-1")
+    assert hardware_of(replace(here, shared=(), node="")).node == platform.node()
 
 
 # ---------------------------------------------------------------- re-runs

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,23 +38,7 @@ from .fetching import (
     wait_until,
 )
 
-
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "BACK_OFF", (0.01, 0.01, 0.01))
-    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def index() -> Iterator[Index]:
-    with Index() as made:
-        yield made
-
-
-@pytest.fixture
-def six(index: Index) -> Served:
-    return index.add(*make_wheel("six", "1.0"))
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 # ---------------------------------------------------------------- the good case
@@ -332,9 +315,11 @@ def test_links_in_the_cache_are_not_written_through(six: Served, tmp_path: Path)
 
 def test_a_directory_that_is_a_link(six: Served, tmp_path: Path) -> None:
     place(six.remote).parent.mkdir(parents=True)
-    place(six.remote).symlink_to(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    place(six.remote).symlink_to(elsewhere)
     assert six.filename in refusal(six.remote)
-    assert os.listdir(tmp_path) == []
+    assert os.listdir(elsewhere) == []
 
 
 def test_a_cached_file_of_another_size_is_fetched_anew(six: Served) -> None:

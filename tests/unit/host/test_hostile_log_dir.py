@@ -12,6 +12,7 @@ import pytest
 from reprorun import store
 from reprorun.compare import isolated
 from reprorun.compare.values import Settings
+from reprorun.extract import extract
 
 
 def test_what_is_setuid_is_so_no_longer(tmp_path: Path) -> None:
@@ -35,7 +36,7 @@ def test_a_size_that_no_file_has(tmp_path: Path) -> None:
     info.size = 1 << 60
     data = info.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
     with tarfile.open(fileobj=BytesIO(data), mode="r|") as tar, pytest.raises(tarfile.ReadError):
-        store.extract(tar, str(tmp_path))
+        extract(tar, str(tmp_path))
 
 
 def test_an_interrupted_child_answers_nobody_else(

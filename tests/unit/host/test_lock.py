@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,21 @@ import msgspec
 import pytest
 
 from reprorun import files
+from reprorun.environment.builds import Built
 from reprorun.environment.fetch import fetch, keep
-from reprorun.environment.lock import Built, Request, make_lock
+from reprorun.environment.lock import Request, make_lock
 from reprorun.environment.lock_text import lock_text
 from reprorun.environment.uv_answer import Candidate
-from reprorun.environment.wheel import read_metadata
+from reprorun.environment.wheel_file import read_metadata
 from reprorun.errors import LockFailed, ReprorunError, UsageError
 from reprorun.model import GitSource, Lock, Pinned, RemoteFile, Wanted
 from tests.index import Index, Served, make_sdist, make_wheel
 
 from ..conftest import git
-from .indexed import ask, use_only
+from .indexed import ask
 from .values import BASE
 
 OTHER = "cp310-cp310-manylinux_2_17_x86_64"
-
-
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with Index() as made:
-        use_only(made, tmp_path, monkeypatch)
-        yield made
 
 
 class Builder:
@@ -549,14 +542,6 @@ def test_offline_says_what_is_missing(index: Index) -> None:
 
 
 # ---------------------------------------------------------------- secrets
-
-
-@pytest.fixture
-def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with Index(user="user", password="s3cret") as made:
-        use_only(made, tmp_path, monkeypatch)
-        monkeypatch.setenv("UV_DEFAULT_INDEX", made.url_with_login)
-        yield made
 
 
 def everywhere(found: Lock) -> str:

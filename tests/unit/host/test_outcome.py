@@ -41,6 +41,10 @@ MEMORY = "ran out of memory: it used the limit of 64 MiB (--memory), and the ker
         (ending(1), GuestReport(interrupted=True), "interrupted", 1, FROM_OUTSIDE),
         (ending(0), GuestReport(interrupted=True), "finished", 0, None),
         (ending(130), GUEST, "failed", 130, "ended with exit code 130"),
+        (ending(158), None, "interrupted", 130, FROM_OUTSIDE),  # it was told to stop, not yet begun
+        (ending(158), GUEST, "failed", 158, "ended with exit code 158"),
+        (ending(158), GuestReport(signal="SIGPWR"), "failed", 158, "was killed by SIGPWR"),
+        (ending(1), None, "failed", 1, "ended with exit code 1"),
         (ending(255), None, "failed", 255, "ended with exit code 255"),  # sys.exit(-1)
         (ending(128), None, "failed", 128, "ended with exit code 128"),
         (ending(137, oom_killed=True), None, "failed", 137, MEMORY),
@@ -67,9 +71,9 @@ def test_success_is_never_said_of_a_failure() -> None:
     for code in range(1, 256):
         for guest in (None, GUEST):
             outcome = judge(ending(code), guest, Limits())
-            stopped = code == 130 and guest is None
-            status = "interrupted" if stopped else "failed"
-            assert (outcome.status, outcome.exit_code) == (status, code)
+            stopped = code in (130, 158) and guest is None
+            told = ("interrupted", 130) if stopped else ("failed", code)
+            assert (outcome.status, outcome.exit_code) == told
             assert outcome.reason
 
 

@@ -31,7 +31,8 @@ from reprorun.workflow.restore import base_tag
 from ..conftest import MakeRepository
 from . import packs
 from .packs import LAYERS, WHEEL, WHEEL_CONTENT, entries, rewritten, swap
-from .test_exec import ANSWER, Told
+from .test_exec import Told
+from .values import ANSWER
 
 SCRIPT = {"train.py": "print('hello')\n"}
 

@@ -14,12 +14,13 @@ from reprorun.environment.uv import for_image
 from reprorun.errors import EngineError, ImageMissing, ReprorunError, UsageError
 from reprorun.model import BaseImage, EngineInfo, Image, Requirements, RunSpec
 from reprorun.workflow.base import find_base
-from reprorun.workflow.gather import gather_environment, gather_sources
+from reprorun.workflow.gather import gather_environment
 from reprorun.workflow.platforms import check_platform
 from reprorun.workflow.report import Silent
+from reprorun.workflow.sources import gather_sources
 
 from ...kit import FAKE_BASE
-from .test_base import ANSWER
+from .values import ANSWER
 
 ARM = msgspec.structs.replace(FAKE_BASE, id="sha256:arm", machine="arm64")
 ON_ARM = {**ANSWER, "machine": "aarch64", "libc": "glibc 2.36"}

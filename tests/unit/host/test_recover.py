@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,8 +17,10 @@ import pytest
 from reprorun import cli, files, held, known, store
 from reprorun.engine.fake import FakeEngine, FakeProcess
 from reprorun.errors import BuildFailed, EngineError, EngineUnavailable
+from reprorun.files import SCRATCH_PREFIX
 from reprorun.held import Hold, Mark
 from reprorun.model import ContainerSpec, Hardware, Limits, Mount, Record
+from reprorun.workflow import harvest
 from reprorun.workflow.console_again import write_console
 from reprorun.workflow.end_again import AWAY, NOT_HARVESTED, RECOVERED
 from reprorun.workflow.keeper import Keeper, utc_now
@@ -438,7 +441,7 @@ def test_outputs_that_could_not_be_had_are_tried_again(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "extract", full)
+        patch.setattr(harvest, "extract", full)
         [found] = killed.recover()
     assert found.what == "left"
     assert "The container is kept" in found.text
@@ -476,7 +479,7 @@ def test_what_fails_once_more_still_has_its_reason(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "extract", full)
+        patch.setattr(harvest, "extract", full)
         [found] = killed.recover()
     assert found.what == "left"
     assert killed.record.reason == reason
@@ -593,6 +596,17 @@ def test_containers_that_are_asked_something(killed: Killed) -> None:
     assert killed.engine.image("base:1")
 
 
+def test_a_step_of_a_build_whose_engine_died(killed: Killed) -> None:
+    before = killed.engine.create(ContainerSpec(image="base:1", command=("python",), name="other"))
+    began = utc_now()
+    step = killed.engine.create(ContainerSpec(image="base:1", command=("python",), name="odd"))
+    for container in (step, before, "never-there"):  # what a build prints may name any
+        held.hold(os.urandom(4).hex(), engine="", step=container, since=began).let_go()
+    [found] = killed.recover()
+    assert (found.what, found.name) == ("removed", step)
+    assert list(killed.engine.containers) == [before]
+
+
 def test_a_record_that_was_not_begun(killed: Killed) -> None:
     make = lambda: store.claim_log_dir(str(killed.place))  # noqa: E731
     hold = held.hold_log_dir(ID, str(killed.place), make)
@@ -690,6 +704,30 @@ def test_scratch_and_cache(killed: Killed, tmp_path: Path) -> None:
     assert not any(path.exists() for path in left)
     clear_cache()
     assert not unfinished.exists()
+
+
+def test_what_one_is_just_making_is_not_taken_by_another_with_another_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both make them among the system's temporary files."""
+    found: list[list[str]] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.MonkeyPatch.context() as patch:
+        making = os.open
+
+        def make(path: str, flags: int) -> int:
+            if SCRATCH_PREFIX in path and looking.ident is None:  # it is there and not held yet
+                monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+                looking.start()
+                looking.join(0.3)
+                assert not found
+            return making(path, flags)
+
+        looking = threading.Thread(target=lambda: found.append(files.abandoned_scratch()))
+        patch.setattr(os, "open", make)
+        with files.scratch_directory(passing=True):
+            looking.join()
+    assert found == [[]]
 
 
 # ---------------------------------------------------------------- records without a lock

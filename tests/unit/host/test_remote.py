@@ -19,7 +19,7 @@ from reprorun.engine.fake import FakeEngine, FakeProcess, Program
 from reprorun.errors import EngineError, EngineUnavailable, UsageError
 from reprorun.model import ContainerSpec, InputFile, Mount, Record, RunSpec
 from reprorun.probe.inputs import describe_input
-from reprorun.workflow import sending
+from reprorun.workflow import carrying, sending
 from reprorun.workflow.carrying import ARRIVING, LABEL, carry_home
 from reprorun.workflow.exec import Finished, execute
 from reprorun.workflow.keeper import Keeper
@@ -28,7 +28,7 @@ from reprorun.workflow.report import Silent
 from reprorun.workflow.sending import PIECE, content_of_mounts
 
 from ...kit import FAKE_BASE
-from .test_exec import ANSWER
+from .values import ANSWER
 
 
 class Far(FakeEngine):
@@ -301,7 +301,7 @@ def test_a_full_disk_loses_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(store, "extract", full)
+        patched.setattr(carrying, "extract", full)
         with pytest.raises(EngineError, match=r"full(.|\n)*`reprorun recover`"):
             bench.run()
     assert bench.record.status == "failed"

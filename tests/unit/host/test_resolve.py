@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,17 @@ import pytest
 from reprorun.environment.resolve import resolve
 from reprorun.environment.uv_answer import Candidate, Resolution, normal_name
 from reprorun.environment.uv_settings import settings_files, uv_settings
-from reprorun.environment.wheel import WheelMetadata
+from reprorun.environment.wheel_file import WheelMetadata
 from reprorun.errors import LockFailed, ReprorunError
 from reprorun.model import Wanted
 from reprorun.toml import parse_toml
 from tests.index import Index, make_sdist, make_wheel
 
 from ..conftest import git
-from .indexed import ask, use_only
+from .indexed import ask
 from .values import BASE
 
 LINUX = "cp311-cp311-manylinux_2_17_x86_64"
-
-
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with Index() as made:
-        use_only(made, tmp_path, monkeypatch)
-        yield made
 
 
 def versions(found: Resolution) -> list[str]:
@@ -385,14 +377,6 @@ def test_nothing_of_a_package_is_run(index: Index, tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- secrets
-
-
-@pytest.fixture
-def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with Index(user="user", password="s3cret") as made:
-        use_only(made, tmp_path, monkeypatch)
-        monkeypatch.setenv("UV_DEFAULT_INDEX", made.url_with_login)
-        yield made
 
 
 def test_a_login_of_the_index_is_not_in_the_answer(guarded: Index) -> None:

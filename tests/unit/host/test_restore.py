@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,9 @@ from reprorun.workflow.restore import Wish
 from reprorun.workflow.restore_lock import restore_lock
 from tests.index import Index, Served, make_wheel
 
-from .indexed import use_only
 from .values import BASE, code, record
 
 OTHER_PYTHON = replace(BASE, python="3.9.2", digest="sha256:" + "e" * 64, ref="base:3.9")
-
-
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with Index() as made:
-        use_only(made, tmp_path, monkeypatch)
-        yield made
 
 
 def taken(served: Served, name: str, version: str) -> Package:
@@ -207,8 +198,8 @@ def test_a_wheel_that_was_built_is_taken_from_the_cache_or_built_from_the_same_s
     assert restore((package,)).packages == (package,)
     shutil.rmtree(Path(path).parent)
 
-    from reprorun.environment.lock import Built
-    from reprorun.environment.wheel import read_metadata
+    from reprorun.environment.builds import Built
+    from reprorun.environment.wheel_file import read_metadata
     from reprorun.workflow import restore_lock as module
 
     asked: list[Any] = []

@@ -36,7 +36,7 @@ from reprorun.workflow.sweep import (
 
 from ...kit import FAKE_BASE
 from .test_drive import Told
-from .test_exec import ANSWER
+from .values import ANSWER
 
 Program = Callable[[FakeProcess], int]
 

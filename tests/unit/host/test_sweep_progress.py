@@ -26,6 +26,7 @@ from reprorun.cli.sweep_progress import (
     make_sweep_progress,
 )
 from reprorun.cli.tally import Tally, about, time_left
+from reprorun.workflow.drive import RunEnd
 
 Capture = pytest.CaptureFixture[str]
 EVIL = "a\x1b[2J[bold]"
@@ -136,12 +137,12 @@ def goes(progress: SweepProgress) -> None:
         for name in ("lr=1", "lr=2", EVIL):
             progress.began(name)
             progress.of(name).step("running", "train.py")
-        progress.ended("lr=1", "finished", 2.1, None, again=False)
-        progress.ended(EVIL, "lost", None, f"gone{EVIL}", again=True)
+        progress.ended(RunEnd(name="lr=1", status="finished", seconds=2.1))
+        progress.ended(RunEnd(name=EVIL, status="lost", reason=f"gone{EVIL}", again=True))
         progress.began(EVIL)
         progress.note(f"careful{EVIL}")
-        progress.ended("lr=2", "finished", 61.0, "", again=False)
-        progress.ended(EVIL, "failed", 0.5, "exit code 1: boom", again=False)
+        progress.ended(RunEnd(name="lr=2", status="finished", seconds=61.0, reason=""))
+        progress.ended(RunEnd(name=EVIL, status="failed", seconds=0.5, reason="exit code 1: boom"))
     finally:
         progress.close()
 
@@ -163,7 +164,7 @@ def test_time_left_stands_in_the_line(capsys: Capture) -> None:
     for number in range(3):
         lines.began(f"lr={number}")
         clock.now += 2.5
-        lines.ended(f"lr={number}", "finished", 2.1, None, again=False)
+        lines.ended(RunEnd(name=f"lr={number}", status="finished", seconds=2.1))
     said = capsys.readouterr().err.splitlines()
     assert said[-1] == "finished  lr=2  in 2.1 s  (3 of 20, about 40 s left)"
 
@@ -175,7 +176,7 @@ def test_every_step_with_v(capsys: Capture) -> None:
 
 def test_nothing_but_errors_with_q(capsys: Capture) -> None:
     goes(Failures())
-    Failures().ended("lr=9", "interrupted", 1.0, "interrupted by the user", again=False)
+    Failures().ended(RunEnd(name="lr=9", status="interrupted", reason="interrupted by the user"))
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == "failed    a\\x1b[2J[bold]  exit code 1: boom\n"
@@ -224,8 +225,8 @@ def test_a_line_for_each_run_under_way(make_screen: MakeScreen) -> None:
     assert "lr=2" in lines[1]
     assert lines[1].endswith(" s")
     assert lines[2].strip() == "2 running, 4 finished, 14 to go"
-    screen.ended(EVIL, "failed", 1.0, "exit code 1: boom", again=False)
-    screen.ended("lr=2", "finished", 1.0, None, again=False)
+    screen.ended(RunEnd(name=EVIL, status="failed", seconds=1.0, reason="exit code 1: boom"))
+    screen.ended(RunEnd(name="lr=2", status="finished", seconds=1.0))
     assert shown(screen, on)[-1].strip() == "0 running, 5 finished, 1 failed, 14 to go"
     screen.note("careful[bold]")
     assert isinstance(on.file, io.StringIO)
@@ -271,7 +272,7 @@ def test_runs_are_told_of_from_many_threads(make_screen: MakeScreen) -> None:
             name = f"{worker}/{number}"
             screen.began(name)
             screen.of(name).step("running", "x")
-            screen.ended(name, "failed", 0.0, "boom", again=False)
+            screen.ended(RunEnd(name=name, status="failed", seconds=0.0, reason="boom"))
 
     threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
     for thread in threads:
@@ -309,13 +310,14 @@ def test_what_suits(monkeypatch: pytest.MonkeyPatch) -> None:
 SWEEP = """
 import sys, time
 from reprorun.cli.sweep_progress import make_sweep_progress
+from reprorun.workflow.drive import RunEnd
 
 progress = make_sweep_progress(quiet=False, verbose=False, total=6, done=0)
 for number in range(6):
     progress.began(f"lr={number}")
     progress.of(f"lr={number}").step("running", "train.py")
     time.sleep(0.2)
-    progress.ended(f"lr={number}", "failed", 0.2, "boom", again=False)
+    progress.ended(RunEnd(name=f"lr={number}", status="failed", seconds=0.2, reason="boom"))
     if number == 2:
         print("half", flush=True)
         sys.stdin.readline()

@@ -8,17 +8,24 @@ from typing import Any
 
 import pytest
 
+from reprorun import held
 from reprorun.engine.fake import FakeEngine, FakeProcess
-from reprorun.errors import BuildFailed, ImageMissing, UsageError
+from reprorun.errors import (
+    BuildFailed,
+    EngineError,
+    EngineUnavailable,
+    ImageMissing,
+    UsageError,
+)
 from reprorun.model import BaseImage, Code, RunSpec
 from reprorun.render import system_dockerfile
 from reprorun.workflow.base import describe_base
+from reprorun.workflow.keeper import utc_now
 from reprorun.workflow.report import Silent
 from reprorun.workflow.system import Ignored, add_system_packages, build_dockerfile, read_apt
 
 from ...kit import FAKE_BASE
-from .test_base import ANSWER
-from .values import code
+from .values import ANSWER, code
 
 DOCKERFILE = "FROM base:1\n"
 
@@ -167,6 +174,37 @@ def test_a_link_out_of_the_repository(project: Path, tmp_path_factory: Any) -> N
     (project / "x.txt").symlink_to(outside)
     with pytest.raises(UsageError, match="not among the files"):
         build(project, "x.txt", engine())
+
+
+class Stricken(FakeEngine):
+    """Its builder does not come to the end of a step."""
+
+    def __init__(self, error: EngineError) -> None:
+        super().__init__(images={"base:1": FAKE_BASE})
+        self._error = error
+
+    def build(self, context: Any, tag: str, progress: Any, *, network: bool = False) -> Any:
+        for line in ("Step 2/2 : RUN make", " ---> Running in 0123456789ab", "made"):
+            progress(line)
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("error", "step"),
+    [(EngineUnavailable("away"), "0123456789ab"), (BuildFailed("exit code 2"), None)],
+)
+def test_an_engine_that_dies_in_a_step_leaves_its_container(
+    error: EngineError, step: str | None, project: Path
+) -> None:
+    before = utc_now()
+    with pytest.raises(type(error)):
+        build(project, "Dockerfile", Stricken(error))
+    left = held.take_over()
+    assert [each.mark.step for each in left] == ([step] if step else [])
+    for each in left:
+        assert before <= each.mark.since <= utc_now()
+        assert each.mark.engine is not None
+        each.end()
 
 
 def test_a_dockerfile_that_is_not_built_and_offline(project: Path) -> None:

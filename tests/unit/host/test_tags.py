@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
@@ -15,7 +14,7 @@ from reprorun.environment.uv import UvFailed, for_image, run_uv
 from reprorun.model import BaseImage, RemoteFile
 from tests.index import Index, make_sdist, make_wheel
 
-from .indexed import ask, use_only
+from .indexed import ask
 from .values import BASE
 
 
@@ -89,13 +88,6 @@ def test_the_best_that_fits(name: str) -> None:
     tags, for_base, wanted = CASES[name]
     found = best(tags, for_base)
     assert (found or "").startswith(wanted) if wanted else found is None
-
-
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    with Index() as made:
-        use_only(made, tmp_path, monkeypatch)
-        yield made
 
 
 def offered(index: Index, names: list[str]) -> None:

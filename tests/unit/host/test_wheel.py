@@ -21,7 +21,8 @@ from uv import find_uv_bin
 
 from reprorun.environment import tar
 from reprorun.environment.tar import Entry
-from reprorun.environment.wheel import Layout, read_metadata, wheel_entries
+from reprorun.environment.wheel import Layout, wheel_entries
+from reprorun.environment.wheel_file import read_metadata
 from reprorun.errors import LockFailed
 from tests.packages import make_wheel
 

@@ -21,6 +21,15 @@ BASE = BaseImage(
     path="/usr/local/bin:/usr/bin",
 )
 ENGINE = EngineInfo(name="fake", version="1", api_version="1.0")
+ANSWER = {
+    "python": "3.11.2",
+    "executable": "/usr/bin/python3.11",
+    "machine": "x86_64",
+    "libc": "glibc 2.36",
+    "path": "/usr/bin:/bin",
+}
+"""What a base image says of itself when it is asked."""
+
 LAYERS = ("numpy 2.2.6", "the rest")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
