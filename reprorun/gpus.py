@@ -93,8 +93,10 @@ def gpu_groups(request: GpuRequest | None, engine: EngineInfo) -> tuple[str, ...
 
 
 def in_words(request: GpuRequest) -> str:
-    """What is asked for, and how, such as `2 by the nvidia runtime`."""
+    """What is asked for, and how, such as `2 by the nvidia runtime`, or `number 2` of them."""
     which = ", ".join(request.devices or request.nodes)
+    if any(device.isdecimal() for device in request.devices):
+        which = f"number {which}"
     which = which or ("all" if request.count < 0 else str(request.count))
     if request.runtime:
         return f"{which} by the {request.runtime} runtime"

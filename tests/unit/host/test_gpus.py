@@ -173,7 +173,7 @@ def test_the_groups_that_may_open_device_nodes() -> None:
         (
             GpuRequest(devices=("0", "2")),
             {"DeviceRequests": [{"Capabilities": [["gpu"]], "DeviceIDs": ("0", "2")}]},
-            "0, 2 by device request",
+            "number 0, 2 by device request",
         ),
         (
             cdi("0"),
