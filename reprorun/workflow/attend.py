@@ -23,7 +23,6 @@ from reprorun.workflow.report import Reporter
 
 GRACE = 10.0  # seconds between the interrupt and the kill
 GLANCE = 0.5  # seconds; a signal that another thread caught does not end the main thread's wait
-ASK = 60.0  # seconds after which the engine is asked whether it is still there
 DRAIN = 30.0  # seconds that the rest of the output may take after the exit
 
 Cause = Literal["exited", "interrupted", "timeout"]
@@ -84,16 +83,12 @@ def _until_exited(
     report: Reporter,
     timeout: float | None,
 ) -> tuple[ContainerState, Cause]:
-    asked = time.monotonic()
-    deadline = None if timeout is None else asked + timeout
+    deadline = None if timeout is None else time.monotonic() + timeout
     cause: Cause = "exited"
     while True:
         try:
             kind, value = events.get(timeout=min(GLANCE, _left(deadline)))
         except queue.Empty:
-            if time.monotonic() - asked > ASK:
-                asked = time.monotonic()
-                _thread(events, lambda: engine.state(container))  # it fails if nobody answers
             if _left(deadline) > 0:
                 continue
             deadline, cause = None, "timeout"

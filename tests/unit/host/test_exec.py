@@ -400,26 +400,6 @@ def test_an_engine_that_goes_away_leaves_the_end_open(
     assert len(bench.engine.containers) == 1
 
 
-def test_an_engine_that_stands_still_is_not_waited_for(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    never = threading.Event()
-
-    def silent(container: str) -> Any:
-        raise EngineUnavailable("the engine does not answer")
-
-    bench.run()
-    monkeypatch.setattr(attend, "ASK", 0.1)
-    monkeypatch.setattr(attend, "GLANCE", 0.05)
-    monkeypatch.setattr(bench.engine, "wait", lambda container: never.wait())
-    monkeypatch.setattr(bench.engine, "state", silent)
-    with pytest.raises(EngineUnavailable):
-        bench.run()
-    never.set()
-    record = store.read_record(str(bench.root / "data/local/experiment/train_1"))
-    assert (record.status, record.exit_code) == ("lost", None)
-
-
 def test_what_the_guest_brought_out_is_not_asked_for_again(bench: Bench) -> None:
     report = {"seconds": 1.5, "peak_memory": 1024, "outputs_kept": True, "not_kept": []}
 
