@@ -6,14 +6,16 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO
+from contextlib import contextmanager, suppress
+from typing import IO, TYPE_CHECKING
 
 from reprorun.errors import UsageError
 from reprorun.experiment.atomic import is_unfinished, replacing, unfinished_beside
 
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
+
 __all__ = [
-    "abandoned_scratch",
     "cache_directory",
     "cache_lock",
     "digest_of",
@@ -22,6 +24,7 @@ __all__ = [
     "layer_file",
     "read_bounded",
     "remove",
+    "remove_abandoned_scratch",
     "replacing",
     "scratch_directory",
     "sha256_of",
@@ -107,17 +110,32 @@ def scratch_directory(*, passing: bool = False, socket: bool = False) -> Iterato
 
     temporary = tempfile.gettempdir()
     where = _socket_place() if socket else temporary if passing else cache_directory("scratch")
-    with _scratching(where, fcntl.LOCK_SH):
-        made = tempfile.TemporaryDirectory(
-            prefix=SCRATCH_PREFIX, dir=where, ignore_cleanup_errors=True
-        )
-        descriptor = os.open(made.name, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    made, descriptor = _held_directory(where)
     with made as path:
         try:
             yield path
         finally:
             os.close(descriptor)
+
+
+def _held_directory(where: str) -> tuple[TemporaryDirectory[str], int]:
+    """A new directory, and the descriptor that holds it.
+
+    Until it is held, somebody who removes what nobody holds may take it: then it is made again.
+    """
+    import tempfile
+
+    while True:
+        made = tempfile.TemporaryDirectory(
+            prefix=SCRATCH_PREFIX, dir=where, ignore_cleanup_errors=True
+        )
+        with suppress(FileNotFoundError):
+            descriptor = os.open(made.name, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if os.path.isdir(made.name):
+                return made, descriptor
+            os.close(descriptor)
+        made.cleanup()
 
 
 def _socket_place() -> str:
@@ -127,41 +145,41 @@ def _socket_place() -> str:
     return found if len(os.fsencode(found)) <= _LONGEST and ":" not in found else _SHORT
 
 
-def abandoned_scratch() -> list[str]:
-    """The scratch directories of ours that killed processes have left."""
+def remove_abandoned_scratch() -> list[str]:
+    """Remove the scratch directories of ours that killed processes have left; returns which."""
     import tempfile
 
     places = dict.fromkeys([cache_directory("scratch"), tempfile.gettempdir(), _socket_place()])
-    return [path for place in places for path in _abandoned_in(place)]
+    entries = [entry for place in places for entry in os.scandir(place)]
+    return [entry.path for entry in entries if _is_ours(entry) and _removed(entry.path)]
 
 
-def _abandoned_in(place: str) -> list[str]:
-    with _scratching(place, fcntl.LOCK_EX):
-        return [entry.path for entry in os.scandir(place) if _is_abandoned(entry)]
-
-
-def _is_abandoned(entry: os.DirEntry[str]) -> bool:
+def _is_ours(entry: os.DirEntry[str]) -> bool:
     if not entry.name.startswith(SCRATCH_PREFIX):
         return False
     try:
         ours = entry.stat(follow_symlinks=False).st_uid == os.getuid()
-        return ours and entry.is_dir(follow_symlinks=False) and not is_held(entry.path)
+        return ours and entry.is_dir(follow_symlinks=False)
     except OSError:
         return False  # whoever had it has just removed it
 
 
-@contextmanager
-def _scratching(place: str, operation: int) -> Iterator[None]:
-    """What is just being made there is not held yet: nobody looks for abandoned ones meanwhile.
+def _removed(path: str) -> bool:
+    """Remove a scratch directory, unless somebody holds it. It is held meanwhile."""
+    import shutil
 
-    It is the place that is locked: those at work in it need not share a cache.
-    """
-    descriptor = os.open(place, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, operation)
-        yield
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(path, ignore_errors=True)
+    except BlockingIOError:
+        return False
     finally:
         os.close(descriptor)
+    return not os.path.lexists(path)
 
 
 def is_held(path: str) -> bool:

@@ -22,7 +22,7 @@ from reprorun.cluster.place import Place, place_of
 from reprorun.cluster.running import failed, forgotten, given_gpus
 from reprorun.cluster.trees import pack_tree, unpack_tree
 from reprorun.engine import Engine
-from reprorun.errors import EngineError, EngineUnavailable, RecordError, ReprorunError
+from reprorun.errors import EngineError, ImageMissing, RecordError, ReprorunError
 from reprorun.model import Gpus, Value
 from reprorun.workflow import check as checks
 from reprorun.workflow.outcome import INTERRUPTED
@@ -99,8 +99,8 @@ def bring_images(
     for image in images:
         try:
             ensure_image(image, engine, partial(fetched, image.tag))
-        except EngineError as error:
-            if image.named or isinstance(error, EngineUnavailable):
+        except ImageMissing as error:
+            if image.named:
                 raise
             lacking += f"\n{image.tag} could not be brought there: {error}"
     return lacking

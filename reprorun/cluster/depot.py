@@ -14,7 +14,7 @@ from contextlib import closing
 from typing import Any
 
 from reprorun.cluster.trees import PIECE, pack_tree
-from reprorun.errors import EngineError
+from reprorun.errors import ImageMissing
 
 AT_ONCE = 100_000  # calls: every worker of the cluster has one waiting
 PIECES_AHEAD = 8
@@ -82,13 +82,13 @@ def fetch_image(ray: Any, depot: Any, tag: str) -> Iterator[bytes]:
     """An image of the submitting machine, as `images.ensure_image` takes it.
 
     Raises:
-        EngineError: it can't be had.
+        ImageMissing: it can't be had.
     """
     try:
         yield from fetch(ray, depot.image, tag)
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
-        raise EngineError(
+        raise ImageMissing(
             f"the image can't be fetched from the submitting machine: {cause}"
         ) from error
 

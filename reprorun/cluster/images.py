@@ -114,7 +114,7 @@ def _pull(wanted: WantedImage, ref: str, engine: Engine) -> None:
         image = engine.pull(ref, lambda line: None)
     except ImageMissing as error:
         first = str(error).splitlines()[0].removeprefix("the base image ")
-        raise EngineError(f"the image {first}") from error
+        raise ImageMissing(f"the image {first}") from error
     if wanted.is_same(image):
         engine.name_image(image.id, wanted.tag)
 

@@ -147,8 +147,8 @@ class Connection:
         while True:
             try:
                 return act()
-            except TimeoutError:
-                if not self._patient:
+            except TimeoutError as error:
+                if error.errno or not self._patient:  # with a number, the kernel has given it up
                     raise
                 self._look()
 

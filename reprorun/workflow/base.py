@@ -174,6 +174,7 @@ def ask_image(
             code = engine.wait(container).exit_code
         finally:
             engine.remove(container)
+            held.end()
     said = b"".join(piece for _, piece in printed).decode(errors="replace").strip()
     return code, b"".join(piece for stream, piece in printed if stream == "stdout"), said
 

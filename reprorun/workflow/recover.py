@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from functools import partial
 from typing import NamedTuple
 
-from reprorun import held
+from reprorun import files, held
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, EngineUnavailable, ReprorunError
 from reprorun.held import Hold
@@ -23,7 +23,7 @@ from reprorun.workflow.attend import Ending
 from reprorun.workflow.end_again import close_run, end_run, lose_run
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.keeper import explain
-from reprorun.workflow.remains import clear_cache, remove_remains, remove_scratch
+from reprorun.workflow.remains import clear_cache, remove_remains
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.wait_for import wait_for
 
@@ -81,7 +81,7 @@ def recover(scope: Scope, connect: Connect, report: Reporter) -> Iterator[Recove
         yield from _end_all(found, scope, engine, report)
         for each in unmarked:
             each.end()  # nobody had noted it before, and it is either closed or not ours
-        scratch = remove_scratch()
+        scratch = files.remove_abandoned_scratch()
         if scratch:
             yield _removed(scratch, "scratch directories")
         if scope.unmarked:

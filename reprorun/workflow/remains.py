@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 
 from reprorun import files, held, store
@@ -58,20 +57,6 @@ def _write_last_word(left: Left) -> None:
     with suppress(RecordError):  # there is none, or the experiment has spoiled it
         if store.read_record(left.log_dir).status in OPEN:
             store.write_record(left.log_dir, left.record)
-
-
-def remove_scratch() -> list[str]:
-    """Remove scratch directories that nobody holds.
-
-    Returns:
-        What they were.
-    """
-    removed = []
-    for path in files.abandoned_scratch():
-        shutil.rmtree(path, ignore_errors=True)
-        if not os.path.lexists(path):
-            removed.append(path)
-    return removed
 
 
 def clear_cache() -> None:

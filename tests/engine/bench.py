@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -250,6 +250,15 @@ def client() -> Iterator[docker.DockerClient]:
         yield found
     finally:
         found.close()
+
+
+def images_of(engine: docker.DockerClient, name: str | None = None, **filters: Any) -> list[Any]:
+    """What `engine.images.list` gives; that fails where one goes while it is looked at."""
+    found = []
+    for listed in engine.api.images(name, filters=filters):
+        with suppress(docker.errors.ImageNotFound):
+            found.append(engine.images.get(listed["Id"]))
+    return found
 
 
 def containers_of(run_id: str) -> list[Any]:

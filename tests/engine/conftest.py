@@ -26,6 +26,7 @@ from .bench import (
     chown_all,
     client,
     engine_address,
+    images_of,
     ordinary_user,
     socket_path,
 )
@@ -160,11 +161,9 @@ def _remove_images(engine: docker.DockerClient, tags: set[str]) -> None:
 def _images_of(engine: docker.DockerClient, commits: set[str]) -> set[str]:
     """Images of runs whose records are gone, as those on a disk that was unmounted."""
     name = "org.opencontainers.image.revision"
-    images = engine.api.images("reprorun/run")  # images.list() asks for each, and some may go
-    ours = [
-        i for i in images if (i["Labels"] or {}).get(name, "").removesuffix("-dirty") in commits
-    ]
-    return {tag for image in ours for tag in image["RepoTags"] or ()}
+    images = images_of(engine, "reprorun/run")
+    ours = [i for i in images if i.labels.get(name, "").removesuffix("-dirty") in commits]
+    return {tag for image in ours for tag in image.tags}
 
 
 @pytest.fixture
@@ -228,7 +227,7 @@ def own_image(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Ite
     command = [str(copy / "scripts/image"), "--base", CLI_BASE, "--tag", tag]
     env = {**session.env, "PYTHON": sys.executable}
     with client() as engine:
-        before = {image.id for image in engine.images.list(filters={"dangling": True})}
+        before = {image.id for image in images_of(engine, dangling=True)}
         try:
             done = subprocess.run(command, cwd=copy, env=env, capture_output=True, check=False)
             assert done.returncode == 0, (done.stdout + done.stderr).decode()
@@ -237,6 +236,6 @@ def own_image(session: Session, tmp_path_factory: pytest.TempPathFactory) -> Ite
         finally:
             if engine.images.list(tag):
                 engine.images.remove(tag, force=True)
-            for image in engine.images.list(filters={"dangling": True}):
+            for image in images_of(engine, dangling=True):
                 if image.id not in before and "/opt/reprorun" in str(image.history()):
                     engine.images.remove(image.id, force=True)

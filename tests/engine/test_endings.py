@@ -35,7 +35,7 @@ finally:
     open("left.txt", "w").write("cleaned up")
     print("cleaned", flush=True)
 """
-SLOW = 2  # seconds
+SLOW = 6  # seconds
 # An old one: this module is imported when signals are taken already, and newer ones have no file.
 SLOW_PYTHON = f"""\
 FROM {OLD_BASE}
@@ -205,7 +205,7 @@ def test_stopped_from_outside_while_python_starts(script: Script, slow_python: s
         name = f"reprorun-{read_record(str(log_dir)).id}"
         while not engine.api.inspect_container(name)["State"]["Running"]:
             assert process.poll() is None
-        time.sleep(SLOW / 2)
+        time.sleep(1)
         engine.api.stop(name, 30)
     done = finish(process, log_dir)
     assert ended(done, 130, "interrupted").reason == FROM_OUTSIDE

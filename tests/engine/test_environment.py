@@ -26,7 +26,7 @@ from reprorun.model import Lock, Record
 
 from ..index import Index, Served, make_sdist, make_wheel
 from ..kit import BASE
-from .bench import OLD_BASE, REPRORUN, Bench, Done, client, one_message
+from .bench import OLD_BASE, REPRORUN, Bench, Done, client, images_of, one_message
 from .complete import assert_complete, assert_valid
 
 HELLO = "print('hello')\n"
@@ -56,7 +56,7 @@ def _remove_what_no_record_names(bench: Bench) -> None:
     ours, own_layers = set(), noted(bench)
     with client() as engine:
         for kind in ("build", "environment"):
-            for image in engine.images.list(filters={"label": f"reprorun.kind={kind}"}):
+            for image in images_of(engine, label=f"reprorun.kind={kind}"):
                 if own_layers & set(layers(image)):
                     ours.add(image.id)
         known = {engine.images.get(name).id for name in (BASE, OLD_BASE)}
@@ -736,18 +736,11 @@ def of_builds() -> dict[str, Callable[[str], None]]:
     with client() as engine:
         label = {"label": "reprorun=build"}
         containers = engine.containers.list(all=True, filters=label, ignore_removed=True)
-        # images.list() would ask for each, and some may go
-        images = engine.api.images(filters={"label": "reprorun.kind=build"})
+        images = images_of(engine, label="reprorun.kind=build")
         return {
-            **dict.fromkeys([container.name for container in containers], remove_container),
-            **dict.fromkeys([name for image in images for name in names_of(image)], remove_image),
+            **{container.name: remove_container for container in containers},
+            **{tag: remove_image for image in images for tag in image.tags or [image.id]},
         }
-
-
-def names_of(listed: dict[str, Any]) -> list[str]:
-    """The names of an image as the engine lists it; its id, where it has none."""
-    tags = [tag for tag in listed["RepoTags"] or () if tag != "<none>:<none>"]
-    return tags or [listed["Id"]]
 
 
 def test_a_package_that_offers_only_source_is_built(

@@ -24,7 +24,7 @@ from reprorun.model import Record
 from ..index import Index
 from ..kit import BASE
 from ..unit.host.test_launch_archive import link, member, tar_of
-from .bench import OLD_BASE, REPRORUN, Bench, Done, client, containers_of, one_message
+from .bench import OLD_BASE, REPRORUN, Bench, Done, client, containers_of, images_of, one_message
 from .bench import sha256 as digest
 from .complete import assert_valid
 from .test_endings import WAITS, finish, until_ready
@@ -154,7 +154,7 @@ def on_engine(lab: Lab) -> set[str]:
     name = "org.opencontainers.image.revision"
     found = set()
     with client() as engine:
-        for image in engine.images.list("reprorun/run"):
+        for image in images_of(engine, "reprorun/run"):
             if image.labels.get(name, "").removesuffix("-dirty") in lab.own:
                 found |= set(image.tags)
         for container in engine.api.containers(all=True, filters={"label": "reprorun.run"}):

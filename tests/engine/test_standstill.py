@@ -28,10 +28,10 @@ from ..kit import BASE
 from .bench import Bench, one_message
 from .daemon import Daemon, daemon, hand_over
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
-LOOK_AFTER, ANSWER_WITHIN = 1.0, 2.0
-SOON = 20  # seconds
+LOOK_AFTER, ANSWER_WITHIN = 1.0, 6.0
+SOON = 40  # seconds
 # the command, less patient
 IMPATIENT = f"""
 from reprorun.engine import client, connection
@@ -99,7 +99,12 @@ def container(engine: DockerEngine) -> Iterator[str]:
 
 
 def copy_in(engine: DockerEngine, container: str) -> None:
-    engine.copy_in(container, iter([b"\0" * (1 << 20)] * 64))
+    def pieces() -> Iterator[bytes]:
+        yield b"\0" * (1 << 20)
+        time.sleep(1)  # by now it stands still
+        yield b"\0" * (64 << 20)
+
+    engine.copy_in(container, pieces())
 
 
 def listen(engine: DockerEngine, container: str) -> None:

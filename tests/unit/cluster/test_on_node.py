@@ -120,14 +120,14 @@ def test_tasks_that_begin_together_bring_it_once() -> None:
 
 def test_for_a_check_one_that_can_not_be_brought_is_no_error_yet() -> None:
     def gone(tag: str) -> Iterator[bytes]:
-        raise EngineError(f"there is no image {tag}")
+        raise ImageMissing(f"there is no image {tag}")
 
     engine = FakeEngine()
     lacking = bring_images([WANTED], engine, gone)
     assert lacking == f"\n{WANTED.tag} could not be brought there: there is no image {WANTED.tag}"
     assert bring_images([WANTED], engine, lambda tag: iter(saved())) == ""
     assert WANTED.is_on(engine)
-    with pytest.raises(EngineError, match="no image mine:1"):
+    with pytest.raises(ImageMissing, match="no image mine:1"):
         bring_images([replace(WANTED, tag="mine:1", named=True)], engine, gone)
 
 

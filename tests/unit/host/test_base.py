@@ -114,17 +114,21 @@ def test_what_was_asked_for_must_be_what_is_there(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("error", "left"),
-    [(EngineError("no GPU runtime"), False), (EngineUnavailable("it is gone"), True)],
+    ("what", "error", "left"),
+    [
+        ("create", EngineError("no GPU runtime"), False),
+        ("start", EngineError("no GPU runtime"), False),
+        ("create", EngineUnavailable("it is gone"), True),
+    ],
 )
 def test_an_engine_that_refuses_the_container_has_none(
-    error: EngineError, left: bool, monkeypatch: pytest.MonkeyPatch
+    what: str, error: EngineError, left: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(container: object) -> str:
         raise error
 
     fake = engine()
-    monkeypatch.setattr(fake, "create", fail)
+    monkeypatch.setattr(fake, what, fail)
     with pytest.raises(type(error)):
         find(fake)
     assert held.is_any_left() == left

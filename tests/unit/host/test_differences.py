@@ -84,7 +84,10 @@ def with_host(**fields: Any) -> Record:
         ({"limits": Limits(shm_size=5)}, {"limits: shared memory": (str(1 << 30), "5")}),
         ({"runtime": "gpu"}, {"runtime": ("CPU", "GPU")}),
         ({"gpus": GpuRequest(count=-1)}, {"gpus": ("-", "all by device request")}),
-        ({"gpus": GpuRequest(devices=("0", "1"))}, {"gpus": ("-", "number 0, 1 by device request")}),
+        (
+            {"gpus": GpuRequest(devices=("0", "1"))},
+            {"gpus": ("-", "number 0, 1 by device request")},
+        ),
         (
             {"engine": EngineUsed(name="docker", version="28.5", api_version="1.51")},
             {"engine": ("docker 20.10", "docker 28.5")},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -285,15 +287,50 @@ def test_a_silence_without_end_is_no_matter_while_the_engine_is_there(
     asked = Engine((EMPTY,) * 100)
     links = iter([waiting])
     client = Client(lambda: next(links, None) or asked.connect())
-    late = threading.Timer(0.2, there.sendall, [ok(b"1")])
+
+    def answer_late() -> None:
+        while len(asked.heard) < 3:
+            time.sleep(0.01)
+        there.sendall(ok(b"1"))
+
+    late = threading.Thread(target=answer_late, daemon=True)
     late.start()
     with there:
         assert client.call("POST", "/wait", within=None) == 1
-    late.join()
-    assert len(asked.heard) > 2
+        late.join()
     assert asked.told().startswith("GET /_ping ")
     assert asked.opened == 1
     client.close()
+
+
+class GivenUp:
+    """A link that the kernel gives up, and then says has ended."""
+
+    def __init__(self) -> None:
+        gone = OSError(errno.ETIMEDOUT, "timed out")
+        self.told = iter([b"HTTP/1.1 200 OK\r\n\r\nhalf", gone, b""])
+
+    def recv_into(self, buffer: memoryview) -> int:
+        said = next(self.told)
+        if isinstance(said, OSError):
+            raise said
+        buffer[: len(said)] = said
+        return len(said)
+
+    def send(self, data: memoryview) -> int:
+        return len(data)
+
+    def settimeout(self, seconds: float | None) -> None:
+        pass
+
+
+def test_a_connection_that_the_kernel_gave_up_has_not_come_to_its_end() -> None:
+    link: Any = GivenUp()
+    made = connection.Connection(link, lambda: pytest.fail("it is gone, and was looked for"))
+    made.allow(None)
+    answer = made.ask("GET", "/logs", {}, None)
+    with pytest.raises(TimeoutError):
+        list(answer.pieces())
 
 
 def test_an_engine_that_stands_still_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

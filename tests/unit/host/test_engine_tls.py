@@ -147,10 +147,12 @@ def test_what_could_not_be_sent_in_time_is_sent_once(
 
 
 def test_a_time_limit(reach: Reach) -> None:
-    connection = reach(lambda link: time.sleep(0.2))
+    over = threading.Event()
+    connection = reach(lambda link: over.wait(10))
     connection.allow(0.05)
     with pytest.raises(TimeoutError):
         connection.receive(1)
+    over.set()
 
 
 def test_an_end_without_a_word(reach: Reach) -> None:

@@ -706,28 +706,30 @@ def test_scratch_and_cache(killed: Killed, tmp_path: Path) -> None:
     assert not unfinished.exists()
 
 
-def test_what_one_is_just_making_is_not_taken_by_another_with_another_cache(
+def test_what_one_is_just_making_may_be_taken_by_another_and_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both make them among the system's temporary files."""
-    found: list[list[str]] = []
+    """Those who make them among the system's temporary files need not share a cache."""
+    taken: list[str] = []
+    opening = os.open
+
+    def open_late(path: str, *flags: int, **more: int) -> int:
+        if SCRATCH_PREFIX not in str(path) or len(taken) == 2:
+            return opening(path, *flags, **more)
+        taken.append(path)
+        if len(taken) == 1:  # before it is opened, and then before it is held
+            os.rmdir(path)
+        descriptor = opening(path, *flags, **more)
+        os.rmdir(path)
+        return descriptor
+
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.MonkeyPatch.context() as patch:
-        making = os.open
-
-        def make(path: str, flags: int) -> int:
-            if SCRATCH_PREFIX in path and looking.ident is None:  # it is there and not held yet
-                monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
-                looking.start()
-                looking.join(0.3)
-                assert not found
-            return making(path, flags)
-
-        looking = threading.Thread(target=lambda: found.append(files.abandoned_scratch()))
-        patch.setattr(os, "open", make)
-        with files.scratch_directory(passing=True):
-            looking.join()
-    assert found == [[]]
+    monkeypatch.setattr(os, "open", open_late)
+    with files.scratch_directory(passing=True) as made:
+        assert os.listdir(tmp_path) == [os.path.basename(made)]
+        assert files.is_held(made)
+    assert len(taken) == 2
+    assert os.listdir(tmp_path) == []
 
 
 # ---------------------------------------------------------------- records without a lock
