@@ -72,8 +72,7 @@ def _told(found: Iterable[Recovered], *, as_json: bool) -> list[Any]:
 def _line(each: Recovered) -> str:
     import os
 
-    from reprorun.cli.text import printable
+    from reprorun.cli.text import near, printable
 
-    near = os.path.relpath(each.name) if os.path.isabs(each.name) else each.name
-    name = each.name if near.startswith("..") else near
+    name = near(each.name) if os.path.isabs(each.name) else each.name
     return printable(f"{each.what:<12} {name}  {each.text}".rstrip())

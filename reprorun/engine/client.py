@@ -136,9 +136,14 @@ class Client:
             self._close_idle()
 
     def _close_idle(self) -> None:
+        for connection in self._taken():
+            connection.close()
+
+    def _taken(self) -> Iterator[Connection]:
+        """Those that are idle; each is the caller's alone from then on."""
         while self._idle:
             with suppress(IndexError):  # another thread was quicker
-                self._idle.pop().close()
+                yield self._idle.pop()
 
     @contextmanager
     def _asked(
@@ -169,11 +174,7 @@ class Client:
 
     def _connection(self, within: float | None) -> Connection:
         """One that stands, else a new one."""
-        while self._idle:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                break  # another thread was quicker
+        for connection in self._taken():
             if connection.is_usable:
                 connection.allow(within)
                 return connection
