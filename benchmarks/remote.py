@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import docker
 from measuring import (
@@ -78,8 +79,7 @@ def measure(effort: Effort) -> Iterator[Figure]:
                     Target(at_most=2.0),
                 )
         megabytes = effort.size(SIZE, QUICK_SIZE)
-        with container_with(megabytes) as name:
-            os.environ.update(sshd.env)
+        with container_with(megabytes) as name, patch.dict(os.environ, sshd.env):
             yield compared(
                 f"{megabytes:,} MB of outputs brought home over ssh",
                 "`docker cp` over ssh",

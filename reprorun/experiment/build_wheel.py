@@ -40,4 +40,5 @@ def load(backend: str) -> Any:
 
 
 if __name__ == "__main__":
+    os.dup2(1, 2)  # of two streams, engines don't tell which came first
     main(sys.argv[1:])

@@ -48,6 +48,11 @@ from reprorun.workflow.report import Reporter
 OUTPUT = f"{WORKSPACE}/wheel"
 LINES_SHOWN = 20  # of a build that failed
 _DEEPEST = 5  # builds that need builds
+_VARIABLES = {
+    "SOURCE_DATE_EPOCH": str(EPOCH),
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONUNBUFFERED": "1",  # what is said last comes last
+}
 
 
 class _Note(Value, frozen=True, kw_only=True):
@@ -183,7 +188,7 @@ class WheelBuilder:
                 entrypoint=("python", *module, tree.system.backend, *tree.system.backend_path),
                 command=(),
                 name=name,
-                env={"SOURCE_DATE_EPOCH": str(EPOCH), "PYTHONDONTWRITEBYTECODE": "1"},
+                env=_VARIABLES,
                 user=f"{os.getuid()}:{os.getgid()}",
                 workdir=WORKSPACE,
                 network="none" if self._offline else "bridge",
