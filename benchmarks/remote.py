@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -61,23 +61,19 @@ def measure(effort: Effort) -> Iterator[Figure]:
             trivial_project(project)
             os.mkdir(os.path.join(project, "data"))
         with hidden(os.path.join(far, "data")) as there:
-            yield compared(
-                "a trivial run over ssh, nothing changed, an empty home there",
-                "the same on this machine's engine",
-                lambda: there(far, env),
-                lambda: there(near, dict(os.environ)),
-                effort,
-                Target(at_most=2.0),
-            )
-            with sharing(sshd):
-                yield compared(
-                    "the same, with a shared connection (ControlPersist)",
-                    "the same on this machine's engine",
-                    lambda: there(far, env),
-                    lambda: there(near, dict(os.environ)),
-                    effort,
-                    Target(at_most=2.0),
-                )
+            for what, configured in (
+                ("a trivial run over ssh, nothing changed, an empty home there", nullcontext()),
+                ("the same, with a shared connection (ControlPersist)", sharing(sshd)),
+            ):
+                with configured:
+                    yield compared(
+                        what,
+                        "the same on this machine's engine",
+                        lambda: there(far, env),
+                        lambda: there(near, dict(os.environ)),
+                        effort,
+                        Target(at_most=2.0),
+                    )
         megabytes = effort.size(SIZE, QUICK_SIZE)
         with container_with(megabytes) as name, patch.dict(os.environ, sshd.env):
             yield compared(

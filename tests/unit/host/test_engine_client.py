@@ -308,7 +308,7 @@ class GivenUp:
 
     def __init__(self) -> None:
         gone = OSError(errno.ETIMEDOUT, "timed out")
-        self.told = iter([b"HTTP/1.1 200 OK\r\n\r\nhalf", gone, b""])
+        self.told: Iterator[bytes | OSError] = iter([b"HTTP/1.1 200 OK\r\n\r\nhalf", gone, b""])
 
     def recv_into(self, buffer: memoryview) -> int:
         said = next(self.told)
@@ -333,27 +333,19 @@ def test_a_connection_that_the_kernel_gave_up_has_not_come_to_its_end() -> None:
         list(answer.pieces())
 
 
-def test_an_engine_that_stands_still_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("body", [None, [b"x" * (1 << 22)]])
+def test_an_engine_that_stands_still_is_not_waited_for(
+    body: list[bytes] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for its answer nor until it takes what is sent."""
     monkeypatch.setattr(connection, "LOOK_AFTER", 0.02)
     monkeypatch.setattr("reprorun.engine.client.ANSWER_WITHIN", 0.02)
     pairs = [socket.socketpair() for _ in range(2)]
     links = iter([here for here, _ in pairs])
     client = Client(lambda: next(links))
     with pytest.raises(TimeoutError):
-        client.call("POST", "/wait", within=None)
+        client.call("POST", "/x", data=body, within=None)
     assert [here.fileno() for here, _ in pairs] == [-1, -1]
-    for _, there in pairs:
-        there.close()
-
-
-def test_an_engine_that_takes_nothing_and_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "LOOK_AFTER", 0.02)
-    monkeypatch.setattr("reprorun.engine.client.ANSWER_WITHIN", 0.02)
-    pairs = [socket.socketpair() for _ in range(2)]
-    links = iter([here for here, _ in pairs])
-    client = Client(lambda: next(links))
-    with pytest.raises(TimeoutError):
-        client.call("PUT", "/archive", data=iter([b"x" * (1 << 22)]), within=None)
     for _, there in pairs:
         there.close()
 
