@@ -23,11 +23,20 @@ _SHARED = {
 """File of tests -> what it shares with others: those are not run side by side."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `--dist loadgroup`, the tests of a file stay together."""
     for item in items:
         name = _SHARED.get(item.path.name, str(item.path))
         item.add_marker(pytest.mark.xdist_group(name))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Stop where xdist has not seen the groups: it would run anything beside anything."""
+    grouped = session.config.getoption("loadgroup", default=False)
+    alone = [item.nodeid for item in session.items if "@" not in item.nodeid]
+    if grouped and alone:
+        raise pytest.UsageError(f"xdist sees no group of {alone[0]} and {len(alone) - 1} more")
 
 
 _DEFAULTS = {
