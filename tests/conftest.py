@@ -31,6 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(name))
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Ids stand in a variable of every program that a test starts: not what is longer than those
+    may be.
+    """
+    return f"long-{argname}" if isinstance(val, str | bytes) and len(val) > 1000 else None
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Stop where xdist has not seen the groups: it would run anything beside anything."""
     grouped = session.config.getoption("loadgroup", default=False)
