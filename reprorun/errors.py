@@ -50,6 +50,10 @@ class ImageMissing(EngineError):
     """An image that the engine does not have and that can't be pulled."""
 
 
+class ContainerMissing(EngineError):
+    """A container that the engine does not have."""
+
+
 class BuildFailed(EngineError):
     """An image could not be built; the message ends with the last lines of the build."""
 

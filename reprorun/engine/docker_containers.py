@@ -15,6 +15,7 @@ from reprorun.engine.docker_streams import NO_DETACHING, DockerConversation, Doc
 from reprorun.engine.docker_talk import DockerTalk
 from reprorun.engine.docker_values import container_body, hosts_of, moment_of, refuse_gpus
 from reprorun.engine.within import on_engine
+from reprorun.errors import ContainerMissing
 from reprorun.model import Change, ContainerSpec, ContainerState, ListedContainer
 
 _KINDS = {0: "changed", 1: "added", 2: "deleted"}
@@ -79,7 +80,10 @@ class DockerContainers(DockerTalk):
 
     def state(self, container: str) -> ContainerState:
         with self._talking():
-            found = self._client.call("GET", _path(container, "json"))
+            try:
+                found = self._client.call("GET", _path(container, "json"))
+            except NotFound as error:
+                raise ContainerMissing(f"the engine has no container {container}") from error
         state = found["State"]
         running = bool(state["Running"])
         return ContainerState(

@@ -208,7 +208,11 @@ class Engine(Protocol):
         ...
 
     def state(self, container: str) -> ContainerState:
-        """How it stands now."""
+        """How it stands now.
+
+        Raises:
+            ContainerMissing: the engine has none of that id.
+        """
         ...
 
     def logs(self, container: str) -> Iterator[bytes]:

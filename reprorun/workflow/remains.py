@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from reprorun import files, held, store
 from reprorun.engine import Engine
-from reprorun.errors import EngineError, EngineUnavailable, RecordError, UsageError
+from reprorun.errors import ContainerMissing, RecordError, UsageError
 from reprorun.held import Hold, Mark
 from reprorun.known import forget_record
 from reprorun.plan import BUILD_REPOSITORY
@@ -83,9 +83,7 @@ def _remove_step(mark: Mark, engine: Engine) -> list[str]:
         return []
     try:
         created = engine.state(mark.step).created
-    except EngineUnavailable:
-        raise
-    except EngineError:  # the builder has removed it
+    except ContainerMissing:  # the builder has removed it
         return []
     if created is None or created < mark.since:
         return []

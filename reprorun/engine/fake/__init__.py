@@ -11,7 +11,7 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator
 
-from reprorun.errors import EngineError, FilesUnseen
+from reprorun.errors import ContainerMissing, EngineError, FilesUnseen
 from reprorun.model import Change, ContainerSpec, ContainerState, EngineInfo, Image, ListedContainer
 
 from .images import FakeImages
@@ -161,7 +161,7 @@ class FakeEngine(FakeImages):
 
     def _get(self, container: str) -> Container:
         if container not in self.containers:
-            raise EngineError(f"the engine refused: No such container: {container}")
+            raise ContainerMissing(f"the engine has no container {container}")
         return self.containers[container]
 
 

@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -605,6 +605,27 @@ def test_a_step_of_a_build_whose_engine_died(killed: Killed) -> None:
     [found] = killed.recover()
     assert (found.what, found.name) == ("removed", step)
     assert list(killed.engine.containers) == [before]
+
+
+def test_a_step_of_a_build_stays_known_until_the_engine_says_what_it_is(
+    killed: Killed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = utc_now()
+    step = killed.engine.create(ContainerSpec(image="base:1", command=("python",), name="odd"))
+    held.hold(ID, engine="", step=step, since=began).let_go()
+    with monkeypatch.context() as patched:
+        patched.setattr(killed.engine, "state", refusing("the disk is full"))
+        [left] = killed.recover()
+    assert (left.what, "the disk is full" in left.text) == ("left", True)
+    [found] = killed.recover()
+    assert (found.what, found.name) == ("removed", step)
+
+
+def refusing(why: str) -> Callable[[str], NoReturn]:
+    def refuse(container: str) -> NoReturn:
+        raise EngineError(f"the engine refused: {why}")
+
+    return refuse
 
 
 def test_a_record_that_was_not_begun(killed: Killed) -> None:
