@@ -13,7 +13,13 @@ from reprorun.engine.client import ANSWER_WITHIN, Method, NotFound, Parameters, 
 from reprorun.engine.contexts import proxies
 from reprorun.engine.docker_streams import NO_DETACHING, DockerConversation, DockerOutput, frames
 from reprorun.engine.docker_talk import DockerTalk
-from reprorun.engine.docker_values import container_body, hosts_of, moment_of, refuse_gpus
+from reprorun.engine.docker_values import (
+    container_body,
+    hosts_of,
+    is_networkless,
+    moment_of,
+    refuse_gpus,
+)
 from reprorun.engine.within import on_engine
 from reprorun.errors import ContainerMissing
 from reprorun.model import Change, ContainerSpec, ContainerState, ListedContainer
@@ -27,13 +33,12 @@ class DockerContainers(DockerTalk):
 
     def create(self, spec: ContainerSpec) -> str:
         refuse_gpus(spec.gpus, self._info)
-        hosts = hosts_of(spec, self._info)
-        mounts = (*spec.mounts, *hosts)
+        mounts = (*spec.mounts, *hosts_of(spec, self._info))
         if self._info.shared is not None:
             mounts = tuple(on_engine(mount, self._info.shared) for mount in mounts)
         # the user's proxies may hold a password, and are of no use without network
         variables = {} if spec.network == "none" else proxies(self._route.url, os.environ)
-        body = container_body(spec, mounts, variables, networkless=bool(hosts))
+        body = container_body(spec, mounts, variables, networkless=is_networkless(spec, self._info))
         with self._talking():
             created = self._client.call(
                 "POST", "/containers/create", {"name": spec.name}, json=body

@@ -12,7 +12,15 @@ from reprorun.engine.docker_errors import no_gpu_runtime
 from reprorun.engine.places import Kind, Place
 from reprorun.engine.references import familiar
 from reprorun.errors import EngineError, EngineUnavailable
-from reprorun.model import ContainerSpec, EngineInfo, GpuRequest, Image, Limits, Mount
+from reprorun.model import (
+    HOSTS_PATH,
+    ContainerSpec,
+    EngineInfo,
+    GpuRequest,
+    Image,
+    Limits,
+    Mount,
+)
 
 _MOMENT = re.compile(
     r"(?P<seconds>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.(?P<fraction>\d+))?(?P<zone>Z|[+-]\d\d:\d\d)"
@@ -121,7 +129,7 @@ def container_body(
         spec: what it is to be.
         mounts: all of them, with paths as the engine's machine has them.
         proxies: variables that come before the spec's.
-        networkless: leave the network to the engine's runtime: see `hosts_of`.
+        networkless: see `is_networkless`.
     """
     body: dict[str, Any] = {
         "Image": spec.image,
@@ -180,9 +188,15 @@ def hosts_of(spec: ContainerSpec, info: EngineInfo) -> tuple[Mount, ...]:
     The runtime makes a namespace with a loopback and nothing else. Docker would have the same from
     its own network of the name `none`, but setting that up takes it longer than all the rest.
     """
-    if spec.network != "none" or not spec.hosts or info.name != "docker":
+    if not spec.hosts or not is_networkless(spec, info):
         return ()
-    return (Mount(source=spec.hosts, target="/etc/hosts"),)
+    return (Mount(source=spec.hosts, target=HOSTS_PATH),)
+
+
+def is_networkless(spec: ContainerSpec, info: EngineInfo) -> bool:
+    """Whether Docker leaves a container's network to its runtime: see `hosts_of`."""
+    has_hosts = spec.own_hosts or bool(spec.hosts)
+    return spec.network == "none" and has_hosts and info.name == "docker"
 
 
 def gpus_for(request: GpuRequest | None) -> dict[str, Any]:

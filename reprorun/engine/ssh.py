@@ -12,7 +12,7 @@ back from it in the end; when this process is killed, it stays there until that 
 from __future__ import annotations
 
 import os
-import selectors
+import socket
 import subprocess
 import time
 from collections.abc import Iterable
@@ -28,7 +28,8 @@ from reprorun.model import Value
 
 PATIENCE = 60.0  # seconds until it stands
 GRACE = 5.0  # seconds that ssh may take to end, or to say how it is configured
-_READY = b"reprorun-is-through"
+_PAUSE = 0.002  # seconds between two looks whether it stands
+_UNTIL_WE_END = "exec cat"  # any shell there understands this
 _OPTIONS = (
     "BatchMode=yes",  # nobody can be asked
     "StrictHostKeyChecking=yes",  # whatever the user's configuration says
@@ -72,9 +73,7 @@ class Tunnel:
         self._login = _login(address)
         try:
             self._process = _start(address, self._login, self._forwarding, self._said)
-            assert self._process.stdout
-            through = _hears(self._process.stdout, _READY, PATIENCE)
-            if not through or not os.path.exists(self._socket):
+            if not _stands(self._process, self._socket):
                 self._end()
                 raise EngineUnavailable(explain(address, self.last_words()))
         except BaseException:
@@ -107,9 +106,8 @@ class Tunnel:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                pipe.close()
+        if process.stdin:
+            process.stdin.close()
         if self._login.shared_at:
             _take_back(self._login, self._forwarding)
 
@@ -164,12 +162,10 @@ def _quickly(*words: str) -> str:
 def _start(
     address: str, login: _Login, forwarding: str, said: IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    # any shell there understands this; it comes when the forwarding stands
-    until_we_end = f"echo {_READY.decode()} && exec cat"
-    command = ["ssh", *login.options, "-L", forwarding, *login.whom]
+    command = ["ssh", *login.options, "-L", forwarding, *login.whom, _UNTIL_WE_END]
     try:
         return subprocess.Popen(
-            [*command, until_we_end], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said,
             start_new_session=True,  # Ctrl-C is for the run, which still needs the engine
         )  # fmt: skip
     except OSError as error:
@@ -179,18 +175,22 @@ def _start(
         ) from error
 
 
-def _hears(pipe: IO[bytes], word: bytes, patience: float) -> bool:
-    """Whether a line comes in time; what a login prints before it is no matter."""
-    heard, end = b"", time.monotonic() + patience
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while word not in heard:
-            if not selector.select(max(0.0, end - time.monotonic())):
-                return False
-            piece = os.read(pipe.fileno(), 4096)
-            if not piece:
-                return False
-            heard += piece
+def _stands(process: subprocess.Popen[bytes], path: str) -> bool:
+    """Whether the socket comes in time; ssh makes it as soon as it is let in."""
+    end = time.monotonic() + PATIENCE
+    while not _takes_connections(path):
+        if process.poll() is not None or time.monotonic() > end:
+            return False
+        time.sleep(_PAUSE)
+    return True
+
+
+def _takes_connections(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as tried:
+        try:
+            tried.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):  # the latter until ssh listens, too
+            return False
     return True
 
 

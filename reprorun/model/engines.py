@@ -101,6 +101,7 @@ class ContainerSpec(Value, frozen=True, kw_only=True):
     workdir: str = WORKSPACE
     network: Network = "none"
     hosts: str = ""  # file of host names, for engines that write none where there is no network
+    own_hosts: bool = False  # it is given that file as a copy
     limits: Limits = Limits()
     gpus: GpuRequest | None = None
     labels: dict[str, str] = {}

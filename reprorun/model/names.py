@@ -11,6 +11,9 @@ LOG_DIR = "/log"
 HOSTS_FILE = ".reprorun-hosts.tmp"
 """In the log directory while a run lasts: the container's /etc/hosts; see `ContainerSpec.hosts`."""
 
+HOSTS_PATH = "/etc/hosts"
+"""Where the container has its host names."""
+
 PREFIX = "/opt/reprorun"
 """The virtual environment in the container."""
 

@@ -59,7 +59,9 @@ def create_container(spec: ContainerSpec, engine: Engine, log_dir: str) -> Creat
     if container is not None:
         return Created(container, carried=False)
     labels = {**spec.labels, LABEL: "1"}
-    without = msgspec.structs.replace(spec, mounts=(), hosts="", labels=labels)
+    without = msgspec.structs.replace(
+        spec, mounts=(), hosts="", own_hosts=bool(spec.hosts), labels=labels
+    )
     return Created(engine.create(without), carried=True)
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from reprorun import store
 from reprorun.errors import UsageError
 from reprorun.files import digest_of, sha256_of
-from reprorun.model import LOG_DIR, SECRETS, ContainerSpec, InputFile, Mount
+from reprorun.model import HOSTS_PATH, LOG_DIR, SECRETS, ContainerSpec, InputFile, Mount
 
 PIECE = 1 << 20  # bytes
 NOBODY = 65534
@@ -56,6 +56,8 @@ def content_of_mounts(container: ContainerSpec, inputs: Sequence[InputFile]) -> 
 
 def _members(container: ContainerSpec, inputs: dict[str, InputFile]) -> Iterator[bytes]:
     user = Owner.of(container)
+    if container.hosts:
+        yield from _file(container.hosts, _name(HOSTS_PATH), 0o644, user.other)
     for mount in container.mounts:
         try:
             if mount.target == LOG_DIR:

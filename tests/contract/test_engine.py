@@ -470,6 +470,22 @@ def several(content: list[tuple[str, bytes]], uid: int) -> Iterator[bytes]:
         yield whole[start : start + (1 << 20)]
 
 
+def test_no_network_and_a_copy_of_the_host_names(kit: Kit) -> None:
+    if kit.name == "fake":
+        return  # it has no networks
+    write = "echo x 2>/dev/null >>/etc/hosts || echo no"
+    look = f"grep -c localhost /etc/hosts; ls /sys/class/net; {write}"
+    wanted = spec(kit, look, network="none", own_hosts=True, user="1234:1234")
+    container = kit.engine.create(wanted)
+    kit.engine.copy_in(container, several([("etc/hosts", b"127.0.0.1 localhost\n")], uid=0))
+    with closing(kit.engine.attach(container)) as pieces:
+        kit.engine.start(container)
+        printed = b"".join(data for stream, data in pieces if stream == "stdout")
+    kit.engine.wait(container)
+    names, *interfaces, written = printed.decode().split()
+    assert (int(names) > 0, interfaces, written) == (True, ["lo"], "no")
+
+
 def test_files_that_break_on_the_way(kit: Kit) -> None:
     container = kit.engine.create(spec(kit, "exit 0"))
 

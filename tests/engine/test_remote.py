@@ -7,6 +7,7 @@ records and data. The engine, at the far end of ssh, has empty directories there
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from reprorun.probe.hardware import find_hardware
 from reprorun.workflow.carrying import ARRIVING
 
 from .bench import PATIENCE, REPRORUN, Bench, Done, client, containers_of, one_message, sha256
+from .test_no_network import LOOK, has_a_loopback_alone
 from .ways import Sshd, running_sshd
 
 MANY, LARGE = 10_000, 200_000_000
@@ -202,6 +204,16 @@ def test_a_run_as_if_it_were_here(away: Away) -> None:
     assert done.record.host == replace(find_hardware(), gpus=(), gpu_driver=None)
     is_true(done.log_dir)
     nothing_is_left(done.log_dir)
+
+
+def test_it_has_no_network_either(away: Away) -> None:
+    away.bench.write({"train.py": LOOK})
+    away.bench.commit()
+    done = away.exec("train.py")
+    assert done.code == 0, done.err
+    has_a_loopback_alone(json.loads(done.out))
+    assert not done.record.not_kept
+    assert not [name for name in os.listdir(done.log_dir) if "hosts" in name]
 
 
 @pytest.mark.long

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from reprorun.engine.docker_values import hosts_of
+from reprorun.engine.docker_values import hosts_of, is_networkless
 from reprorun.model import ContainerSpec, EngineInfo, Mount, Record, SchemaMark
 from reprorun.workflow.keeper import Keeper
 
@@ -63,3 +64,7 @@ def test_only_docker_without_network_is_given_one(
 ) -> None:
     spec = ContainerSpec(image="x", command=(), name="x", hosts=hosts, network=network)  # type: ignore[arg-type]
     assert hosts_of(spec, info) == wanted
+    assert is_networkless(spec, info) == bool(wanted)
+    copied = replace(spec, hosts="", own_hosts=bool(hosts))
+    assert hosts_of(copied, info) == ()
+    assert is_networkless(copied, info) == bool(wanted)

@@ -135,7 +135,7 @@ def test_a_run_comes_home(bench: Bench) -> None:
     assert finished.exit_code == 0
     all_is_there(bench)
     spec = bench.engine.specs[-1]
-    assert (spec.mounts, spec.hosts, spec.labels[LABEL]) == ((), "", "1")
+    assert (spec.mounts, spec.hosts, spec.own_hosts, spec.labels[LABEL]) == ((), "", True, "1")
     for name in store.OURS - store.PAYLOADS:
         assert (bench.log_dir / name).is_file(), name
 
@@ -464,6 +464,17 @@ def test_the_log_directory_and_secrets_are_the_users(tmp_path: Path) -> None:
         "log/run.json": (0o644, 1000, 1001),
         "run/secrets/token": (0o400, 1000, 1001),
     }
+
+
+def test_host_names_are_copied_too(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_bytes(b"127.0.0.1 localhost\n")
+    for user, owner in (("1000:1001", 0), ("0:0", 65534)):
+        hosts = str(tmp_path / "hosts")
+        spec = ContainerSpec(image="i", command=(), name="n", hosts=hosts, user=user)
+        data = b"".join(content_of_mounts(spec, ()))
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            (member,) = tar.getmembers()
+        assert (member.name, member.mode, member.uid) == ("etc/hosts", 0o644, owner)
 
 
 def test_names_that_are_strange(tmp_path: Path) -> None:
