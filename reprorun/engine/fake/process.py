@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import traceback
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 
@@ -144,6 +145,9 @@ class Container:
             code = self.program(self.process)
         except Killed:
             code = KILLED if self.process.killed.is_set() else INTERRUPTED
+        except Exception:  # noqa: BLE001  a program ends by what it does not catch
+            self.process.say(traceback.format_exc(), "stderr")
+            code = 1
         self.ended = now()
         self.exit_code = code
         self.process.output.put(None)
