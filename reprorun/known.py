@@ -1,9 +1,10 @@
-"""Which records there are on this machine: each run notes where its record lies.
+"""Which records there are on this machine: each run notes where its record lies, and its images.
 
     XDG_STATE_HOME/reprorun/records/ID     the log directory, as text
+    XDG_STATE_HOME/reprorun/images/NAME    empty; the image's name, quoted
 
 Records may be moved, copied and removed like any directory; this is only how `reprorun gc` knows
-what may still be needed, and `reprorun show` where the record of a re-run may lie.
+what may still be needed and what is ours, and `reprorun show` where the record of a re-run may lie.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from urllib.parse import quote, unquote
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -58,6 +60,29 @@ def stale_notes() -> Iterator[str]:
             yield path
 
 
+def remember_images(*names: str) -> None:
+    """Note images that a run of this user has used. As with records, it may fail."""
+    with suppress(OSError):
+        for name in names:
+            with open(_image_note(name), "ab"):
+                pass
+
+
+def forget_image(name: str) -> None:
+    """Remove the note of an image that was removed."""
+    with suppress(OSError):
+        os.unlink(_image_note(name))
+
+
+def known_images() -> frozenset[str]:
+    """The images that runs of this user have used."""
+    return frozenset(map(unquote, os.listdir(_directory("images"))))
+
+
+def _image_note(name: str) -> str:
+    return os.path.join(_directory("images"), quote(name, safe=""))
+
+
 def _notes() -> Iterator[tuple[str, str]]:
     for entry in sorted(os.listdir(_directory())):
         path = os.path.join(_directory(), entry)
@@ -67,9 +92,9 @@ def _notes() -> Iterator[tuple[str, str]]:
             yield path, log_dir
 
 
-def _directory() -> str:
+def _directory(of: str = "records") -> str:
     from platformdirs import user_state_path
 
-    path = user_state_path("reprorun") / "records"
+    path = user_state_path("reprorun") / of
     path.mkdir(parents=True, exist_ok=True)
     return str(path)

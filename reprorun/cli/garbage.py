@@ -15,16 +15,26 @@ SHOWN = 20
 @click.command("gc", context_settings=HELP)
 @click.argument("records", nargs=-1, metavar="[DIRECTORY]...")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@click.option("--all", "of_others", is_flag=True,
+              help="On the engine, also what no run of yours has used.")  # fmt: skip
 @with_engine
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON list.")
 @click.option("-v", "--verbose", is_flag=True, help="Name everything.")
 def gc_command(
-    records: tuple[str, ...], engine: str | None, dry_run: bool, as_json: bool, verbose: bool
+    records: tuple[str, ...],
+    engine: str | None,
+    dry_run: bool,
+    of_others: bool,
+    as_json: bool,
+    verbose: bool,
 ) -> int:
     """Remove images, containers and cached files that no record needs.
 
     Records that were made on this machine by this user are known; name a DIRECTORY where there are
-    others, such as copied ones. What is removed can be had again, from the index or by building.
+    others, such as copied ones. On the engine, only what a run of yours has used is removed; with
+    --all, what others have made, too, and what killed builds have left: see that nobody is at work.
+    What is removed can be had again, from the index or by building. An image that was built from
+    apt.txt or --file may come out otherwise then: `reprorun pack` keeps it.
     """
     import msgspec
 
@@ -37,7 +47,8 @@ def gc_command(
     talking = connect()
     try:
         with files.cache_lock(exclusive=True):
-            found = find_garbage(records, talking)
+            everything = find_garbage(records, talking)
+            found = [entry for entry in everything if entry.ours or of_others]
             if not dry_run:
                 remove(found, talking, lambda text: click.echo(f"reprorun: note {text}", err=True))
     finally:
@@ -46,6 +57,7 @@ def gc_command(
         click.echo(msgspec.json.encode(found).decode())
     else:
         _say(found, dry_run, verbose)
+        _say_of_others(len(everything) - len(found))
     return 0
 
 
@@ -58,6 +70,11 @@ def check_directories(records: tuple[str, ...]) -> None:
     for place in records:
         if not os.path.isdir(place):
             raise UsageError(f"{place!r} is no directory; name one that holds records.")
+
+
+def _say_of_others(number: int) -> None:
+    if number:
+        click.echo(f"{number} on the engine that no run of yours has used; --all removes them, too")
 
 
 def _say(found: list[Any], dry_run: bool, verbose: bool) -> None:

@@ -10,6 +10,7 @@ import reprorun
 from reprorun import files, store
 from reprorun.engine import Engine
 from reprorun.errors import UsageError
+from reprorun.known import remember_images
 from reprorun.model import Outcome, Plan, Record, RunSpec, Value
 from reprorun.plan import Facts, made_directories, make_plan
 from reprorun.workflow.build import build_environment, build_run
@@ -173,6 +174,7 @@ def make_images(
     Raises:
         BuildFailed, LockFailed: with the reason.
     """
+    remember_images(plan.run_tag, plan.environment.tag, plan.environment.base.ref)
     image = build_environment(
         plan.environment,
         environment.lock,

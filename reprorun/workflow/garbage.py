@@ -16,7 +16,7 @@ from reprorun.engine import Engine
 from reprorun.engine.references import PARENT_REPOSITORY
 from reprorun.errors import EngineError
 from reprorun.experiment import archive_cache
-from reprorun.known import stale_notes
+from reprorun.known import forget_image, known_images, stale_notes
 from reprorun.model import KIND_LABEL, Image, ListedContainer, Lock, Value
 from reprorun.notes import read_note
 from reprorun.record_index import stale_indexes
@@ -43,6 +43,7 @@ class Garbage(Value, frozen=True, kw_only=True):
     size: int = 0  # bytes that its removal frees
     path: str = ""  # of what lies in the cache
     id: str = ""  # of what the engine has
+    ours: bool = True  # else another user of the engine may need it, or be making it
 
 
 def find_garbage(directories: Sequence[str], engine: Engine | None) -> list[Garbage]:
@@ -72,6 +73,7 @@ def remove(garbage: Iterable[Garbage], engine: Engine | None, note: Callable[[st
                 engine.remove(entry.id)
             elif engine:
                 engine.remove_image(entry.id)
+                forget_image(entry.name)
         except (OSError, EngineError) as error:
             note(f"{entry.kind} {entry.name} stays: {error}")
 
@@ -84,12 +86,14 @@ def _images(engine: Engine, needed: Needed) -> Iterator[Garbage]:
     found = (*engine.labelled_images(KIND_LABEL), *engine.tagged_images(BASE_REPOSITORY))
     images = {image.id: image for image in found}.values()
     below = {image.layers: image.size for image in (*images, *_bases(engine))}
+    used = known_images()
     # what is built on others goes first
     for image in sorted(images, key=lambda image: -len(image.layers)):
         if image.id not in needed.images and not needed.images.intersection(image.tags):
             own = image.size - _size_below(image, below)
             for name in _our_names(image):
-                yield Garbage(kind="image", name=name, size=max(own, 0), id=name)
+                ours = name in used
+                yield Garbage(kind="image", name=name, size=max(own, 0), id=name, ours=ours)
                 own = 0
 
 
@@ -98,7 +102,7 @@ def _parents(engine: Engine) -> Iterator[Garbage]:
     for image in engine.tagged_images(PARENT_REPOSITORY):
         names = [tag for tag in image.tags if tag.startswith(f"{PARENT_REPOSITORY}:")]
         if image.repo_digests or len(image.tags) > len(names):  # the last one is the image itself
-            yield from (Garbage(kind="name", name=name, id=name) for name in names)
+            yield from (Garbage(kind="name", name=name, id=name, ours=False) for name in names)
 
 
 def _our_names(image: Image) -> tuple[str, ...]:
@@ -127,14 +131,15 @@ def _size_below(image: Image, known: dict[tuple[str, ...], int]) -> int:
 
 def _containers(engine: Engine, needed: Needed) -> Iterator[Garbage]:
     for container in engine.labelled_containers("reprorun"):
-        if not container.running and _is_over(container, needed):
-            yield Garbage(kind="container", name=container.name, id=container.id)
+        by_itself = container.labels["reprorun"] in _BY_THEMSELVES
+        if not container.running and (by_itself or _is_over(container, needed)):
+            # what asks or builds something may be about to be started
+            ours = not by_itself
+            yield Garbage(kind="container", name=container.name, id=container.id, ours=ours)
 
 
 def _is_over(container: ListedContainer, needed: Needed) -> bool:
     """A container that was kept because its outputs could not be had is their only copy."""
-    if container.labels["reprorun"] in _BY_THEMSELVES:
-        return True
     return container.labels.get("reprorun.run", "") in needed.finished
 
 

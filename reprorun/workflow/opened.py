@@ -11,6 +11,7 @@ from reprorun.engine import Engine
 from reprorun.engine.images import describe, write_loadable
 from reprorun.environment.fetch import cached, keep
 from reprorun.errors import EngineError, LockFailed, RecordError
+from reprorun.known import remember_images
 from reprorun.model import Image, Record, RemoteFile
 from reprorun.pack.contents import directory_digest, input_files
 from reprorun.pack.format import StoredInput, StoredLayer, StoredWheel
@@ -139,6 +140,7 @@ def _provide_image(pack: Pack, record: Record, engine: Engine, report: Reporter)
     report.step("base image", f"{held.ref} from the pack")
     layers = [_Layer(pack, layer) for layer in held.layers]
     image = engine.load_image(write_loadable([tag], settings, layers), tag)
+    remember_images(tag)
     if image_digest(image) != digest:
         raise EngineError(f"the engine has made another image than {held.ref} of the pack.")
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from reprorun import files, known, store
+from reprorun import cli, files, known, store
 from reprorun.engine.fake import FakeEngine
 from reprorun.engine.references import PARENT_REPOSITORY
 from reprorun.environment.fetch import cached, keep
@@ -272,6 +272,33 @@ def test_images_that_a_record_names_stay(tmp_path: Path) -> None:
 def test_images_of_others_are_never_touched() -> None:
     theirs = Image(id="sha256:theirs", labels={"reprorun": "x"}, tags=("theirs:1",))
     assert found(engine(theirs)) == []
+
+
+def test_what_others_may_need_goes_only_when_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("reprorun/run:mine", "reprorun/run:theirs", "sha256:without-a-name")
+    fake = engine(*(image(name, "a", name, kind="run") for name in names))
+    known.remember_images("reprorun/run:mine", "base:1")
+    container(fake, reprorun="probe")
+    monkeypatch.setattr("reprorun.engine.connect", lambda: fake)
+    assert cli.run(["gc"]) == 0
+    assert set(fake.images) == {"base:1", *names[1:]}
+    assert len(fake.containers) == 1
+    said = capsys.readouterr().out
+    assert "1 removed" in said
+    assert "3 on the engine that no run of yours has used; --all removes them, too" in said
+    assert known.known_images() == {"base:1"}
+    assert cli.run(["gc", "--all"]) == 0
+    assert (set(fake.images), fake.containers) == ({"base:1"}, {})
+
+
+def test_images_that_a_run_uses_are_noted(tmp_path: Path) -> None:
+    known.remember_images("lab:5000/a b:1", "reprorun/run:1", "reprorun/run:1")
+    assert known.known_images() == {"lab:5000/a b:1", "reprorun/run:1"}
+    known.forget_image("reprorun/run:1")
+    known.forget_image("reprorun/run:1")
+    assert known.known_images() == {"lab:5000/a b:1"}
 
 
 def test_what_is_built_on_others_goes_first() -> None:
