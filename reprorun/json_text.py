@@ -1,4 +1,7 @@
-"""JSON as people type it: values out of text, and the one text that stands for a value."""
+"""JSON as people type it: values out of text, and the one text that stands for a value.
+
+And JSON that anybody may have written: no more of it is decoded than memory has room for.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 from reprorun.errors import UsageError
 
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
+MOST_VALUES = 5_000_000  # some 900 MB in memory; a record of a million outputs has four million
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as JSON spells it
 
 
@@ -62,6 +66,25 @@ def refuse_odd_text(value: Any, where: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise UsageError(f"{where}: a text in it is not UTF-8, so it can't be kept.") from None
+
+
+def refuse_too_many(data: bytes, most: int = MOST_VALUES) -> int:
+    """Look at JSON before it is decoded: a value of a few bytes takes a hundred in memory.
+
+    Args:
+        data: the text.
+        most: values that it may hold.
+
+    Returns:
+        How many it holds, or more: commas in strings count, too.
+
+    Raises:
+        ValueError: they are too many.
+    """
+    count = 1 + sum(data.count(sign) for sign in (b"[", b"{", b","))
+    if count > most:
+        raise ValueError(f"it holds more than {most:,} values")
+    return count
 
 
 def canonical(value: Any) -> str:

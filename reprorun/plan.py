@@ -39,10 +39,22 @@ BUILD_REPOSITORY = "reprorun/build"
 TAG_LENGTH = 24  # hex digits of a digest in a tag
 REDACTED = "<redacted>"
 
-_SECRET = re.compile(
-    r"secret|token|passw|passphrase|_pass|_pwd|credential|private|auth|cookie|dsn|key$", re.I
+# What looks secret; compiled by `re` when there is a variable to look at.
+_NAMES = (
+    r"(?i)secret|token|passw|passphrase|_pass|_pwd|credential|private|auth|cookie|dsn"
+    r"|key_?\d*$|(^|_)(api_?)?key_|(^|_)pat$"
 )
-_USER_AND_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s@]+@")  # in an address
+# in an address: a login, which may be a token alone; with ssh, where all have users, a password
+_LOGIN = r"(?i)(?<!ssh)(?<!sftp)://[^/\s@]+@|://[^/\s@:]*:[^/\s@]+@"
+_ASKED = r"[?&#;]([^?&#;=\s]{1,99})=[^?&#;\s]"  # NAME=VALUE in an address or its like
+_SIGNATURE = r"(?i)(^|[-_])sig(nature)?$"
+_KNOWN = (  # how keys begin that say what they are
+    r"(?<![A-Za-z0-9])("
+    r"gh[opsru]_|github_pat_|glpat-|xox[a-z]-|[sr]k_live_|eyJ[\w-]{8,99}\.eyJ"
+    r"|(hf|npm)_(?=[A-Za-z0-9]{16})|pypi-(?=\w{16})|AIza(?=[\w-]{16})|A[KS]IA(?=[A-Z0-9]{12})"
+    r"|sk-(?=[\w-]{16})(?=[\w-]{0,99}\d)"
+    r")|-----BEGIN [A-Z ]{0,20}PRIVATE KEY"
+)
 _GITHASH = re.compile(r"[0-9a-f]{7,64}(-dirty)?")
 
 
@@ -210,7 +222,10 @@ def redact(env: dict[str, str], passed: Collection[str] = ()) -> dict[str, str]:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    return bool(_SECRET.search(name) or _USER_AND_PASSWORD.search(value))
+    if re.search(_NAMES, name) or re.search(_LOGIN, value) or re.search(_KNOWN, value):
+        return True
+    asked = re.findall(_ASKED, value)
+    return any(re.search(_NAMES, each) or re.search(_SIGNATURE, each) for each in asked)
 
 
 def _checked_githash(code: Code) -> str | None:

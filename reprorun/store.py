@@ -15,6 +15,7 @@ import msgspec
 from reprorun import files
 from reprorun.errors import RecordError, UsageError
 from reprorun.experiment.sparse import too_sparse
+from reprorun.json_text import refuse_too_many
 from reprorun.model import SCHEMA, LeftOut, Output, Record
 
 RUN_FILE = "run.json"
@@ -124,7 +125,9 @@ def read_raw_record(log_dir: str) -> dict[str, Any]:
         raise RecordError(f"{log_dir} is no record: it has no {RUN_FILE}.")
     try:
         with open(path, "rb") as file:
-            data = json.loads(files.read_bounded(file).decode(), parse_constant=_no_json)
+            text = files.read_bounded(file)
+        refuse_too_many(text)
+        data = json.loads(text.decode(), parse_constant=_no_json)
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} can't be read: {error}") from error
     if not isinstance(data, dict) or not isinstance(data.get("reprorun"), dict):

@@ -9,11 +9,14 @@ from functools import partial
 from reprorun.engine.connection import Connection, NoHttp
 from reprorun.engine.docker_errors import Way, translated
 from reprorun.engine.protocol import Stream
+from reprorun.errors import EngineError
 
 NO_DETACHING = ",".join(["ctrl-@"] * 16)
 """Keys that would detach from a terminal; the engine's own are ones that shells use (Ctrl-P)."""
 
 _STREAMS: dict[int, Stream] = {0: "stdout", 1: "stdout", 2: "stderr"}
+_FAILED = 3  # the engine's own words: it can't read the log that it kept
+_LONGEST_WORDS = 300  # bytes
 _HEADER = 8  # bytes: which stream, three of no use, the length
 _PIECE = 1 << 16
 
@@ -22,15 +25,21 @@ def frames(pieces: Iterable[bytes]) -> Iterator[tuple[Stream, bytes]]:
     """Both streams, taken apart.
 
     Raises:
-        NoHttp: they break off.
+        EngineError: the engine can't read on in the log that it kept.
+        NoHttp: they break off, or are no streams.
     """
     left = bytearray()
     for piece in pieces:
         left += piece
         while len(left) >= _HEADER:
+            if left[0] not in _STREAMS and left[0] != _FAILED:
+                raise NoHttp(f"the output is of a stream {left[0]}, which there is not")
             end = _HEADER + int.from_bytes(left[4:_HEADER], "big")
             if len(left) < end:
                 break
+            if left[0] == _FAILED:
+                words = bytes(left[_HEADER:end][:_LONGEST_WORDS]).decode(errors="replace").strip()
+                raise EngineError(f"the engine can't read the log that it kept: {words}")
             if end > _HEADER:
                 yield _STREAMS[left[0]], bytes(left[_HEADER:end])
             del left[:end]

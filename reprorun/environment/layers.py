@@ -98,7 +98,9 @@ class WheelLayer:
         self.packages = tuple(packages)
         self._beside = beside
         self._layout = wheel.Layout(python_minor)
-        self._entries: list[tar.Entry] = []
+        self._entries: list[tar.Entry] | None = None
+        self._kept: BinaryIO | None = None
+        self._known: str | None = None
         digests = (package.wheel.sha256 for package in self.packages)
         said = (part for entry in beside for part in (str(entry[:5]), entry.data))
         self.note = files.digest_of("layer 2", python_minor, *_recipe(), *digests, "", *said)
@@ -110,18 +112,18 @@ class WheelLayer:
 
     @property
     def diff_id(self) -> str | None:
-        """The digest of its tar, where it was made before."""
-        try:
-            with open(self._path, encoding="ascii") as file:
-                return file.read()
-        except (OSError, UnicodeDecodeError):
-            return None
+        """The digest of its tar, where it was made before. It lasts, whoever forgets the layer."""
+        if self._known is None:
+            with suppress(OSError, UnicodeDecodeError), open(self._path, encoding="ascii") as file:
+                self._known = file.read()
+        return self._known
 
-    @property
-    def is_kept(self) -> bool:
-        """Whether its tar is there and can be read, so that its wheels need not be."""
-        there = os.path.isfile(self._tar) and os.access(self._tar, os.R_OK)
-        return there and self.diff_id is not None
+    def open_kept(self) -> bool:
+        """Whether its tar is kept. It is held open then: another process may forget it any time."""
+        if self._kept is None and self.diff_id is not None and os.path.isfile(self._tar):
+            with suppress(OSError):
+                self._kept = open(self._tar, "rb")  # noqa: SIM115  # closed by close
+        return self._kept is not None
 
     def open(self, paths: dict[str, str]) -> None:
         """Get ready to be read from its wheels.
@@ -141,13 +143,17 @@ class WheelLayer:
 
     @property
     def size(self) -> int:
-        """Bytes of its tar; it must be open or kept."""
-        return os.path.getsize(self._tar) if self.is_kept else tar.size_of(self._entries)
+        """Bytes of its tar; it must be open."""
+        if self._kept is not None:
+            return os.fstat(self._kept.fileno()).st_size
+        assert self._entries is not None, "it is not open"
+        return tar.size_of(self._entries)
 
     def pieces(self) -> Iterator[bytes]:
-        """Its tar; it must be open or kept."""
-        if self.is_kept:
-            return _read(self._tar)
+        """Its tar; it must be open."""
+        if self._kept is not None:
+            return _read(self._kept)
+        assert self._entries is not None, "it is not open"
         pieces = tar.stream(self._entries)
         return pieces if self.size > LARGEST_KEPT else _kept(pieces, self._tar)
 
@@ -157,16 +163,25 @@ class WheelLayer:
         Raises:
             DamagedLayer: the tar that was kept is not what it was. It is gone now.
         """
-        known = self.diff_id
-        if known not in (None, diff_id) and self.is_kept:
+        if diff_id == self._known:
+            return
+        if self._kept is not None:
             self.forget()
             raise DamagedLayer(f"the layer of {self.title} in the cache is not what it was.")
-        if known != diff_id:
-            with suppress(OSError):  # then it is made again next time
-                files.write(self._path, diff_id.encode("ascii"))
+        self._known = diff_id
+        with suppress(OSError):  # then it is made again next time
+            files.write(self._path, diff_id.encode("ascii"))
+
+    def close(self) -> None:
+        """Let go of what it is read from."""
+        if self._kept is not None:
+            self._kept.close()
+        self._kept = self._entries = None
 
     def forget(self) -> None:
         """Remove what is kept of it."""
+        self.close()
+        self._known = None
         for path in (self._path, self._tar):
             with suppress(FileNotFoundError):
                 os.unlink(path)
@@ -231,10 +246,10 @@ def _shared(big: Sequence[Package]) -> list[list[Package]]:
     return layers[:MOST_LAYERS]
 
 
-def _read(path: str) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while piece := file.read(_PIECE):
-            yield piece
+def _read(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while piece := file.read(_PIECE):
+        yield piece
 
 
 def _kept(pieces: Iterator[bytes], path: str) -> Iterator[bytes]:

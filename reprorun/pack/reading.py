@@ -23,6 +23,7 @@ from isal import igzip, isal_zlib
 
 from reprorun import files
 from reprorun.errors import RecordError, UsageError
+from reprorun.json_text import refuse_too_many
 from reprorun.pack.format import (
     INDEX,
     LARGEST_INDEX,
@@ -233,7 +234,9 @@ def _read_index(archive: zipfile.ZipFile) -> dict[str, Any]:
         raise RecordError(f"it has no {INDEX}.")
     if size > LARGEST_INDEX:
         raise RecordError(f"its {INDEX} is too large ({size} bytes).")
-    data = json.loads(archive.read(INDEX))
+    text = archive.read(INDEX)
+    refuse_too_many(text)
+    data = json.loads(text)
     if not isinstance(data, dict):
         raise RecordError(f"its {INDEX} holds no object.")
     return data

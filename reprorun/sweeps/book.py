@@ -18,6 +18,7 @@ import msgspec
 from reprorun import files
 from reprorun.errors import RecordError
 from reprorun.files import replacing
+from reprorun.json_text import refuse_too_many
 from reprorun.model import Value
 from reprorun.sweeps.points import Points
 from reprorun.sweeps.values import Entry, EntryStatus, Head, Params
@@ -113,7 +114,9 @@ def read_book(directory: str) -> Kept:
         raise RecordError(f"{directory} is no sweep: it has no {SWEEP_FILE}.")
     try:
         with open(path, "rb") as file:
-            data: Any = json.loads(files.read_bounded(file))
+            text = files.read_bounded(file)
+        refuse_too_many(text)
+        data: Any = json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"{path} can't be read: {error}") from error
     mark = data.get("reprorun") if isinstance(data, dict) else None

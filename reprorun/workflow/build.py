@@ -116,8 +116,12 @@ def _make(
     report: Reporter,
 ) -> Image:
     held = _held(engine, base, layers)
-    _open([layer for layer in layers[held:] if not layer.is_kept], get)
-    return engine.make(spec, layers, held, report.progress)
+    try:
+        _open([layer for layer in layers[held:] if not layer.open_kept()], get)
+        return engine.make(spec, layers, held, report.progress)
+    finally:
+        for layer in layers:
+            layer.close()
 
 
 def layer_titles(lock: Lock, base: BaseImage) -> tuple[str, ...]:

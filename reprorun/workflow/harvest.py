@@ -17,10 +17,12 @@ from reprorun.errors import EngineError, EngineUnavailable, UsageError
 from reprorun.experiment import dump_json
 from reprorun.extract import extract
 from reprorun.files import sha256_of
+from reprorun.json_text import refuse_too_many
 from reprorun.model import WORKSPACE, Archive, Change, GuestReport, LeftOut, Mount
 
 GUEST_REPORT = ".reprorun-guest.json"
-LONGEST_VARIANT = 64 << 20  # bytes; parameters are small, and this is read whole
+LONGEST_VARIANTS = 64 << 20  # bytes, of all together; parameters are small, and are read whole
+MOST_PARAMETERS = 1_000_000  # values, of all together
 LONGEST_REPORT = 16 << 20  # bytes; it lists what could not be kept
 
 
@@ -178,10 +180,11 @@ def write_variant(log_dir: str, sub_records: tuple[str, ...], params: dict[str, 
 
     The parameters of the one call of a wrapped function; of each call, by the sub-record's name,
     where there were several; what was given with -P where there was none. What is already there
-    was written by `experiment_wrapper`, which has no sub-records, and stays.
+    was written by `experiment_wrapper`, which has no sub-records, and stays. Calls whose parameters
+    can't be read, or are too many, have null in it; their own files are kept.
     """
     path = os.path.join(log_dir, store.VARIANT_FILE)
-    variants = {name: _read_variant(os.path.join(log_dir, name)) for name in sub_records}
+    variants = _read_variants(log_dir, sub_records)
     if len(variants) == 1:
         dump_json(path, next(iter(variants.values())))
     elif variants:
@@ -190,12 +193,20 @@ def write_variant(log_dir: str, sub_records: tuple[str, ...], params: dict[str, 
         dump_json(path, params)
 
 
-def _read_variant(directory: str) -> Any:
-    path = os.path.join(directory, store.VARIANT_FILE)
-    try:
-        if os.path.getsize(path) > LONGEST_VARIANT:
-            return None
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError, RecursionError):
-        return None  # the experiment wrote over its own variant.json; the file itself is kept
+def _read_variants(log_dir: str, sub_records: tuple[str, ...]) -> dict[str, Any]:
+    """Those of all calls. The experiment may have written anything over them."""
+    length, count = LONGEST_VARIANTS, MOST_PARAMETERS  # what is left for those that follow
+    found: dict[str, Any] = dict.fromkeys(sub_records)
+    for name in sub_records:
+        try:
+            with open(os.path.join(log_dir, name, store.VARIANT_FILE), "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > length:
+                    continue
+                text = file.read(size)
+            values = refuse_too_many(text, count)
+            found[name] = json.loads(text.decode())
+        except (OSError, ValueError, RecursionError):
+            continue
+        length, count = length - size, count - values
+    return found

@@ -20,6 +20,7 @@ from reprorun.formats.garage import (
     is_garage_record,
     read_garage_record,
 )
+from reprorun.json_text import refuse_too_many
 from reprorun.launch_archive import ArchiveLimits, list_archive
 from reprorun.model import WORKSPACE, Archive, Code, LeftOut, Record, SchemaMark, Value
 from reprorun.workflow.vetting import vet
@@ -184,7 +185,9 @@ def _variant(log_dir: str) -> dict[str, Any]:
     path = os.path.join(log_dir, store.VARIANT_FILE)
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            found = json.loads(files.read_bounded(file))
+            text = files.read_bounded(file)
+        refuse_too_many(text)
+        found = json.loads(text)
     except FileNotFoundError as error:
         raise RecordError(f"{log_dir} has no {store.VARIANT_FILE}: no parameters known.") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reprorun.engine.fake import FakeEngine
 from reprorun.environment.fetch import fetch_whole, keep
-from reprorun.environment.layers import BIG
+from reprorun.environment.layers import BIG, environment_layers
 from reprorun.model import Image, ImageSpec, Lock, Package, RemoteFile
 from reprorun.plan import plan_environment
 from reprorun.workflow.build import build_environment, layer_titles
@@ -20,11 +21,12 @@ from tests.packages import make_wheel
 from .values import BASE
 
 
-def package(name: str, size: int) -> Package:
-    """A package in the cache, of which the index told no size."""
+def package(name: str, size: int, *, told: bool = False) -> Package:
+    """A package in the cache, of which the index told the size or not."""
     file, data = make_wheel(name, "1.0", files={"x.bin": os.urandom(size)})
     sha256, _ = keep(file, data)
-    return Package(name=name, version="1.0", wheel=RemoteFile(name=file, sha256=sha256))
+    wheel = RemoteFile(name=file, sha256=sha256, size=len(data) if told else None)
+    return Package(name=name, version="1.0", wheel=wheel)
 
 
 def test_the_dockerfile_adds_every_layer_also_where_no_size_was_told(
@@ -63,6 +65,42 @@ def test_nothing_is_rendered_for_an_engine_that_takes_layers(
     engine = FakeEngine(images={"base:1": Image(id=BASE.id, layers=("sha256:layer",))})
     build_environment(plan, Lock(), (), engine, Silent())
     assert engine.builds == [plan.tag]
+
+
+@pytest.mark.parametrize("has_first", [False, True])
+def test_layers_that_another_process_forgets_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, has_first: bool
+) -> None:
+    """As `exec --rebuild` does beside this one; the engine has none of the layers, or the first."""
+    real = FakeEngine.make
+    lock = Lock(packages=(package("big", BIG, told=True), package("small", 10, told=True)))
+
+    def engine() -> FakeEngine:
+        return FakeEngine(images={"base:1": Image(id=BASE.id, layers=("sha256:layer",))})
+
+    def made(engine: FakeEngine, digest: str) -> tuple[str, ...]:
+        plan = plan_environment("1", BASE, digest * 64, layer_titles(lock, BASE))
+        return build_environment(plan, lock, (), engine, Silent(), offline=True).layers
+
+    tries = []
+
+    def make(self: FakeEngine, *given: Any) -> Image:
+        tries.append(given)
+        for layer in environment_layers(lock, BASE):
+            layer.forget()
+        return real(self, *given)
+
+    first = engine()
+    good = made(first, "a")
+    here = first if has_first else engine()
+    if has_first:
+        (other,) = [tag for tag in first.images if tag != "base:1"]
+        first.images[other] = replace(first.images[other], layers=good[:2])
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(FakeEngine, "make", make)
+        assert made(here, "b") == good
+    assert len(tries) == 1
+    assert made(engine(), "c") == good
 
 
 def test_what_was_damaged_in_the_cache_is_fetched_anew_and_told(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from reprorun.engine import connection
 from reprorun.engine.client import Client, NoJson, NotFound, Refused, path_of
 from reprorun.engine.connection import NoHttp
 from reprorun.engine.docker_streams import frames
+from reprorun.errors import EngineError
 
 EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
 
@@ -378,6 +379,20 @@ def test_frames_however_they_are_cut(size: int) -> None:
     pieces = [data[n : n + size] for n in range(0, len(data), size)]
     wanted: list[Any] = [("stdout", b"out"), ("stderr", b"err"), ("stdout", b"x" * 300)]
     assert list(frames(pieces)) == wanted
+
+
+def test_a_log_that_the_engine_can_not_read_on() -> None:
+    words = b"Error grabbing logs: unexpected EOF\n"
+    found = frames([frame(1, b"out") + frame(3, words) + frame(1, b"never")])
+    assert next(found) == ("stdout", b"out")
+    with pytest.raises(EngineError, match=r"can't read the log that it kept: Error .* EOF$"):
+        next(found)
+
+
+@pytest.mark.parametrize("number", [4, 72, 255])
+def test_what_is_of_no_stream_is_refused_before_it_is_waited_for(number: int) -> None:
+    with pytest.raises(NoHttp, match=f"a stream {number}, which"):
+        next(frames([bytes((number, 0, 0, 0, 255, 255, 255, 255))]))
 
 
 def test_frames_that_break_off() -> None:

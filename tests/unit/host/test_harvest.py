@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reprorun.model import Change, GuestReport
+from reprorun.workflow import harvest
 from reprorun.workflow.harvest import (
     GUEST_REPORT,
     drop_guest_report,
@@ -221,6 +222,34 @@ def test_the_records_variant(
         sub_record(tmp_path, name, text)
     write_variant(str(tmp_path), tuple(subs), params)
     assert json.loads((tmp_path / "variant.json").read_text()) == wanted
+
+
+def test_parameters_of_all_calls_together_are_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(**variants: str) -> Any:
+        for name, text in variants.items():
+            (tmp_path / name / "variant.json").write_text(text)
+        write_variant(str(tmp_path), tuple(variants), {})
+        return json.loads((tmp_path / "variant.json").read_text())
+
+    for name in "abc":
+        sub_record(tmp_path, name)
+    monkeypatch.setattr(harvest, "MOST_PARAMETERS", 10)
+    many = f"[{'1,' * 6}1]"  # counts as eight
+    assert written(a=many, b=many, c="2") == {"a": [1] * 7, "b": None, "c": 2}
+    assert written(a=f"[{'[],' * 5}1]", c="2") == {"a": None, "c": 2}
+    monkeypatch.setattr(harvest, "LONGEST_VARIANTS", 10)
+    assert written(a='"1234567"', b="11", c="2") == {"a": "1234567", "b": None, "c": 2}
+
+
+def test_many_calls_of_many_parameters_are_within_the_limits(tmp_path: Path) -> None:
+    names = tuple(f"call_{number}" for number in range(300))
+    variant = {"grid": list(range(1000)), "layers": [{"size": n} for n in range(100)]}
+    for name in names:
+        sub_record(tmp_path, name, json.dumps(variant))
+    write_variant(str(tmp_path), names, {})
+    assert json.loads((tmp_path / "variant.json").read_text()) == dict.fromkeys(names, variant)
 
 
 def test_a_variant_that_the_wrapper_wrote_stays(tmp_path: Path) -> None:

@@ -218,14 +218,43 @@ def test_a_layer_that_was_made_once_needs_no_wheels(tmp_path: Path) -> None:
     made, paths = real(tmp_path, "tool", "1.0", files={"tool/x.py": b"x\n"})
     layer = WheelLayer([made], "3.11")
     data = tar_of(layer, paths)
-    assert not layer.is_kept  # nobody has said yet that it arrived
+    assert not layer.open_kept()  # nobody has said yet that it arrived
     layer.made(f"sha256:{hashlib.sha256(data).hexdigest()}")
     again = WheelLayer([made], "3.11")
-    assert again.is_kept
+    assert again.open_kept()
     assert again.size == len(data)
     assert b"".join(again.pieces()) == data
     again.forget()
-    assert not again.is_kept
+    assert not again.open_kept()
+    assert os.listdir(files.cache_directory("layers")) == []
+
+
+def test_a_layer_that_another_process_forgets_is_read_to_its_end(tmp_path: Path) -> None:
+    made, paths = real(tmp_path, "tool", "1.0", files={"x": os.urandom(3 << 20)})
+    layer = WheelLayer([made], "3.11")
+    data = tar_of(layer, paths)
+    diff_id = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    layer.made(diff_id)
+    layer.close()
+    assert layer.open_kept()
+    WheelLayer([made], "3.11").forget()
+    assert layer.diff_id == diff_id  # as it was told the engine
+    assert layer.size == len(data)
+    pieces = layer.pieces()
+    found = next(pieces)
+    WheelLayer([made], "3.11").forget()
+    assert found + b"".join(pieces) == data
+    layer.made(diff_id)
+    layer.close()
+    assert not layer.open_kept()
+
+
+def test_a_layer_that_is_not_open_is_not_an_empty_one() -> None:
+    layer = WheelLayer([package("tool")], "3.11")
+    with pytest.raises(AssertionError, match="not open"):
+        layer.pieces()
+    with pytest.raises(AssertionError, match="not open"):
+        print(layer.size)
     assert os.listdir(files.cache_directory("layers")) == []
 
 
@@ -236,9 +265,10 @@ def test_a_kept_tar_that_was_damaged_is_thrown_away(tmp_path: Path) -> None:
     layer.made(f"sha256:{hashlib.sha256(data).hexdigest()}")
     kept = Path(files.cache_directory("layers"), f"{layer.note}.tar")
     kept.write_bytes(b"x" + data[1:])
+    assert layer.open_kept()
     with pytest.raises(DamagedLayer, match=r"the layer of tool 1\.0 in the cache"):
         layer.made(f"sha256:{hashlib.sha256(kept.read_bytes()).hexdigest()}")
-    assert not layer.is_kept
+    assert not layer.open_kept()
     assert tar_of(layer, paths) == data
 
 

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reprorun.errors import RecordError, UsageError
+from reprorun.json_text import MOST_VALUES
 from reprorun.model import LeftOut
 from reprorun.pack import reading
 from reprorun.pack.contents import FoundFile, check_record, record_files
@@ -283,6 +284,13 @@ def test_an_index_that_is_too_large(tmp_path: Path) -> None:
     index = entries(path)["pack.json"]
     swap(path, "pack.json", index + b" " * LARGEST_INDEX)
     assert "its pack.json is too large" in refusal(path, tmp_path / "out")
+
+
+def test_an_index_of_too_many_values(tmp_path: Path) -> None:
+    path = small_pack(tmp_path)
+    text = entries(path)["pack.json"].rstrip().removesuffix(b"}")
+    swap(path, "pack.json", text + b', "more": [' + b"[]," * (MOST_VALUES // 2) + b"[]]}")
+    assert "is damaged: it holds more than 5,000,000 values" in refusal(path, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

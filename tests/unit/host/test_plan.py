@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from typing import Any
 
 import msgspec
@@ -152,8 +153,28 @@ def test_the_container() -> None:
 SECRET = (
     *("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "PASSWORD", "DB_PASSWD", "db_pass", "MYSQL_PWD"),
     *("SSH_PASSPHRASE", "WANDB_API_KEY", "APIKEY", "PRIVATE_KEY", "CREDENTIALS", "Authorization"),
+    *("API_KEY_2", "APIKEY_OLD", "KEY2", "KEY_2", "openai_key_file", "GITHUB_PAT", "pat"),
 )
-OPEN = ("LR", "SEED", "OMP_NUM_THREADS", "PATH", "PWD", "PASSES", "KEYS", "MPLBACKEND")
+OPEN = (
+    *("LR", "SEED", "OMP_NUM_THREADS", "PATH", "PWD", "PASSES", "KEYS", "MPLBACKEND"),
+    *("KEYBOARD", "MONKEY_2X", "PATTERN", "PATIENCE", "SPAT"),
+)
+HOST = "h.example.invalid/x"
+SECRET_VALUES = (
+    *(f"https://ghp_0123@{HOST}", f"postgresql://u:hunter2@{HOST}", f"redis://:hunter2@{HOST}"),
+    *(f"ssh://u:hunter2@{HOST}", f"https://0123abcd@{HOST}", f"a {HOST} HTTPS://u@{HOST}"),
+    *(f"https://{HOST}?a=1&X-Amz-Signature=0123", f"https://{HOST}?sv=1&sig=0%2f", "x;sig=y"),
+    *(f"https://{HOST}?access_token=1", f"https://{HOST}?key=1", "Server=x;Password=hunter2"),
+    *("ghp_x", "gho_x", "github_pat_x", "x glpat-x", "Bearer=ghs_x", "xoxb-1", "sk_live_x"),
+    *("AKIA0123456789ABCDEF", "sk-proj-0123456789abcdef", "hf_" + "aB" * 17, "npm_" + "aB" * 18),
+    *("AIza" + "x" * 35, "eyJhbGciOiJI.eyJzdWIi.x", "-----BEGIN RSA PRIVATE KEY-----"),
+)
+OPEN_VALUES = (
+    *(f"https://{HOST}", f"ssh://git@{HOST}", f"git+ssh://git@{HOST}", f"sftp://me@{HOST}"),
+    *("me@example.invalid", f"https://{HOST}/@me", f"https://{HOST}?sigma=1&design=2", "a=b;c=d"),
+    *("sk-learn", "sk-learn-random-forest", "task-0123456789abcdef", "hf_transfer", "highp_x"),
+    *("AKIA", "ASIAN", "npm_config_registry_of_x", "?sig=", "--max_tokens=8", "eyJ", ""),
+)
 
 
 @pytest.mark.parametrize("name", SECRET)
@@ -164,6 +185,24 @@ def test_secrets_are_redacted(name: str) -> None:
 @pytest.mark.parametrize("name", OPEN)
 def test_other_variables_are_not(name: str) -> None:
     assert redact({name: "x"}) == {name: "x"}
+
+
+@pytest.mark.parametrize("value", SECRET_VALUES)
+def test_values_that_say_themselves_that_they_are_secret(value: str) -> None:
+    assert redact({"PLACE": value}) == {"PLACE": "<redacted>"}
+
+
+@pytest.mark.parametrize("value", OPEN_VALUES)
+def test_other_values_do_not(value: str) -> None:
+    assert redact({"PLACE": value}) == {"PLACE": value}
+
+
+@pytest.mark.parametrize("part", ["://", ":", "@", "sk-", "eyJa", "?a", "key_", "-----BEGIN ", "a"])
+def test_no_value_takes_long_to_be_looked_at(part: str) -> None:
+    value = "://" + part * ((1 << 17) // len(part))
+    began = time.process_time()
+    redact({"PLACE": value, value: "x"})
+    assert time.process_time() - began < 2
 
 
 # ---------------------------------------------------------------- mounts

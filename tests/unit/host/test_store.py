@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from reprorun import files, store
 from reprorun.errors import RecordError, UsageError
+from reprorun.json_text import MOST_VALUES
 from reprorun.model import SCHEMA, Output
 
 from . import values
@@ -190,6 +191,25 @@ def test_a_record_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     os.truncate(tmp_path / "run.json", files.LONGEST + 1)  # it takes up no disk
     with pytest.raises(RecordError, match=r"can't be read: it is larger than 256 MiB$"):
         store.read_record(str(tmp_path))
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "1", '{"":0}'])
+def test_a_record_of_too_many_values_is_refused_before_they_are_made(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ",".join([value] * MOST_VALUES)
+    values.keep(tmp_path, f'{{"reprorun": {{"schema": {SCHEMA}}}, "more": [{more}]}}')
+    monkeypatch.setattr("json.loads", lambda *_, **__: pytest.fail("they were made"))
+    with pytest.raises(RecordError, match=r"can't be read: it holds more than 5,000,000 values$"):
+        store.read_record(str(tmp_path))
+
+
+def test_a_record_of_many_outputs_is_read(tmp_path: Path) -> None:
+    outputs = tuple(
+        Output(path=f"outputs/a,b,{n}.csv", size=n, sha256="a" * 64) for n in range(200_000)
+    )
+    store.write_record(str(tmp_path), values.record(outputs=outputs))
+    assert store.read_record(str(tmp_path)).outputs == outputs
 
 
 @pytest.mark.parametrize(
