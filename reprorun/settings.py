@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, cast, get_args
 from reprorun.errors import UsageError
 from reprorun.model import Gpus, Limits, Network, Numerics
 from reprorun.platforms import parse_platform
-from reprorun.toml import read_toml
+from reprorun.project_file import project_table
 
 NAMES: Final = (
     "base-image",
@@ -36,6 +36,11 @@ NAMES: Final = (
 CHECK: Final = "check"  # the table of what `compare` and `check` go by; no setting of a run
 ENGINE: Final = "engine"  # where a run is made; no setting of the run itself
 EngineName = Literal["docker", "podman", "local"]
+# What takes the container away, or its bounds: a project's file may be somebody else's
+_FROM_YOU_ALONE: Final = {
+    (ENGINE, "local"): "its code would run on this machine itself, without a container",
+    ("network", "host"): "its code would reach all that this machine does",
+}
 _SIZES: Final = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _TIMES: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -48,7 +53,8 @@ def resolve(given: Mapping[str, str | None], directory: str) -> dict[str, Any]:
         directory: where the search for a pyproject.toml with `[tool.reprorun]` starts.
 
     Raises:
-        UsageError: a value that can't be understood; the message names where it came from.
+        UsageError: a value that can't be understood, or that no project may ask for; the message
+            names where it came from.
     """
     project, path = _project_settings(directory)
     values: dict[str, Any] = {}
@@ -92,7 +98,7 @@ def engine_of(flag: str | None, directory: str) -> tuple[EngineName | None, str]
         directory: where the search for a pyproject.toml starts.
 
     Raises:
-        UsageError: there is no such engine.
+        UsageError: there is no such engine, or a project asks for none.
     """
     project, path = _project_settings(directory)
     found = _first(ENGINE, {ENGINE: flag}, project, path)
@@ -137,9 +143,20 @@ def _first(
         return os.environ[variable], variable
     if name in project:
         value = _text(name, project[name])
+        where = f"{name} in [tool.reprorun] of {path}"
+        _refuse_unasked(name, value, where, variable)
         value = os.path.join(os.path.dirname(path), value) if name in _PATHS else value
-        return value, f"{name} in [tool.reprorun] of {path}"
+        return value, where
     return None
+
+
+def _refuse_unasked(name: str, value: str, where: str, variable: str) -> None:
+    why = _FROM_YOU_ALONE.get((name, value))
+    if why:
+        raise UsageError(
+            f"{where}: {value!r} is not for a project to ask for: {why}. If you mean that, say "
+            f"--{name} {value} or {variable}={value}; else name another with --{name}."
+        )
 
 
 def _text(name: str, value: Any) -> str:
@@ -150,43 +167,9 @@ def _text(name: str, value: Any) -> str:
 
 
 def _project_settings(directory: str) -> tuple[dict[str, Any], str]:
-    """`[tool.reprorun]` of the nearest pyproject.toml that has one.
-
-    Looked for up to the repository's root, outside git in the script's own directory: further up
-    lies what others may write.
-    """
-    last = _repository_root(directory)
-    while True:
-        path = os.path.join(directory, "pyproject.toml")
-        if os.path.isfile(path):
-            table = _table(read_toml(path), path)
-            if table is not None:
-                _refuse_unknown(table, path)
-                return table, path
-        if directory == last:
-            return {}, ""
-        directory = os.path.dirname(directory)
-
-
-def _repository_root(directory: str) -> str:
-    """Where `.git` is, at or above a directory; the directory itself outside git."""
-    found = directory
-    while not os.path.lexists(os.path.join(found, ".git")):
-        if found == os.path.dirname(found):
-            return directory
-        found = os.path.dirname(found)
-    return found
-
-
-def _table(content: dict[str, Any], path: str) -> dict[str, Any] | None:
-    """`[tool.reprorun]`, None where there is none."""
-    for name in ("tool", "reprorun"):
-        if name not in content:
-            return None
-        content = content[name]
-        if not isinstance(content, dict):
-            raise UsageError(f"{path}: {name!r} of [tool.reprorun] is no table.")
-    return content
+    table, path = project_table(directory)
+    _refuse_unknown(table, path)
+    return table, path
 
 
 def _refuse_unknown(table: Mapping[str, Any], path: str) -> None:

@@ -47,7 +47,8 @@ _WIDTH = 16
 @click.option("--no-blame", is_flag=True, help="Don't find out why a record differs.")
 @with_changes
 @with_engine
-@click.option("--rebuild", is_flag=True, help="Make the images and what is built anew.")
+@click.option("--rebuild", is_flag=True,
+              help="Make the images anew; build the record's Dockerfile, too.")  # fmt: skip
 @with_reports
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing; the exit code says it.")
 @click.option("-v", "--verbose", is_flag=True, help="Print every step, and identical outputs.")

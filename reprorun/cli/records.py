@@ -187,31 +187,43 @@ def show_command(
 ) -> None:
     """Say what a record holds: what ran, on what, how it ended, and what it left.
 
-    RECORD may be the directory of a sweep: then how far that has come.
+    RECORD is a log directory or a pack, or the directory of a sweep: then how far that has come.
     """
-    import json
-
-    from reprorun.cli.show import describe
-    from reprorun.store import read_raw_record, read_record
+    from reprorun.cli.show import files_of
     from reprorun.sweeps.book import is_sweep
-    from reprorun.workflow.lineage import trace
 
     if as_diff and as_json:
         raise click.UsageError("--diff and --json are two ways to show a record; choose one.")
     if repo is not None and not as_diff:
         raise click.UsageError("--repo is for --diff.")
-    if as_diff:
-        _show_diff(record, repo, archive_limits)
-        return
-    if is_sweep(record):
+    if is_sweep(record) and not as_diff:
         _show_sweep(record, as_json)
         return
-    if as_json:
-        click.echo(json.dumps(read_raw_record(record), indent=2))
-        return
-    found = read_record(record)
-    for line in describe(record, found, trace(record, found)):
+    with files_of(record) as log_dir:
+        if as_diff:
+            _show_diff(log_dir, repo, archive_limits)
+        elif as_json:
+            _show_json(log_dir)
+        else:
+            _show(record, log_dir)
+
+
+def _show(path: str, log_dir: str) -> None:
+    from reprorun.cli.show import describe
+    from reprorun.store import read_record
+    from reprorun.workflow.lineage import trace
+
+    found = read_record(log_dir)
+    for line in describe(path, log_dir, found, trace(path, found)):
         click.echo(line)
+
+
+def _show_json(log_dir: str) -> None:
+    import json
+
+    from reprorun.store import read_raw_record
+
+    click.echo(json.dumps(read_raw_record(log_dir), indent=2))
 
 
 def _show_sweep(directory: str, as_json: bool) -> None:
@@ -228,8 +240,8 @@ def _show_sweep(directory: str, as_json: bool) -> None:
         click.echo(line)
 
 
-def _show_diff(record: str, repo: str | None, archive_limits: str | None) -> None:
+def _show_diff(log_dir: str, repo: str | None, archive_limits: str | None) -> None:
     from reprorun.cli.diff import print_change, print_summary
     from reprorun.workflow.code_diff import compare_code
 
-    print_summary(compare_code(record, repo, print_change, limits_of(archive_limits)))
+    print_summary(compare_code(log_dir, repo, print_change, limits_of(archive_limits)))

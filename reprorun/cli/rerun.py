@@ -53,7 +53,8 @@ with_changes = with_options(
 @click.option("--name", metavar="NAME", help="Name of the run (default: the record's).")
 @click.option("--log-dir", metavar="DIR",
               help="Where to keep it (default: data/local/experiment/NAME).")  # fmt: skip
-@click.option("--rebuild", is_flag=True, help="Make the images and what is built anew.")
+@click.option("--rebuild", is_flag=True,
+              help="Make the images anew; build the record's Dockerfile, too.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the Dockerfile and command; start nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the new record as JSON on stdout.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what the experiment prints.")

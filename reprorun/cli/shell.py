@@ -15,7 +15,8 @@ from reprorun.cli.rerun import with_changes
 @click.argument("record", metavar="RECORD")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND]...")
 @with_changes
-@click.option("--rebuild", is_flag=True, help="Make the images and what is built anew.")
+@click.option("--rebuild", is_flag=True,
+              help="Make the images anew; build the record's Dockerfile, too.")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Print only what the shell prints.")
 @with_engine
 @click.option("-v", "--verbose", is_flag=True, help="Print every step of the build.")

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from reprorun import store
 from reprorun.cli.text import duration, printable, size
@@ -27,9 +28,34 @@ _FILES = (
 )
 
 
-def describe(log_dir: str, record: Record, lineage: Lineage) -> Iterator[str]:
-    """The lines that `reprorun show` prints."""
-    for name, text in _facts(log_dir, record):
+@contextmanager
+def files_of(path: str) -> Iterator[str]:
+    """The directory with a record's own files while the block lasts, also where it is a pack.
+
+    Raises:
+        RecordError: it is a file, but no pack, or the pack is damaged.
+        EngineError: the disk is full.
+    """
+    if not os.path.isfile(path):
+        yield path
+        return
+    from reprorun.workflow.opened import opened
+    from reprorun.workflow.report import Silent
+
+    with opened(path, Silent(), whole=False) as place:
+        yield place.log_dir
+
+
+def describe(path: str, log_dir: str, record: Record, lineage: Lineage) -> Iterator[str]:
+    """The lines that `reprorun show` prints.
+
+    Args:
+        path: what the user named.
+        log_dir: where its files are; of a pack, while it is open.
+        record: read from there.
+        lineage: what it is a re-run of, and its re-runs.
+    """
+    for name, text in _facts(path, record):
         yield f"{name:<{WIDTH}} {printable(text)}"
     yield from _section("files", [_file_line(log_dir, name, what) for name, what in _FILES])
     yield from _section("outputs", _outputs(record))
@@ -42,8 +68,8 @@ def describe(log_dir: str, record: Record, lineage: Lineage) -> Iterator[str]:
     yield from _section("re-runs", [_kin(kin) for kin in lineage.reruns])
 
 
-def _facts(log_dir: str, record: Record) -> Iterator[tuple[str, str]]:
-    yield "record", log_dir
+def _facts(path: str, record: Record) -> Iterator[tuple[str, str]]:
+    yield "record", path
     yield "id", record.id
     yield "status", _status(record)
     yield "command", shlex.join(record.argv) + (f"  (in {record.cwd})" if record.cwd != "." else "")

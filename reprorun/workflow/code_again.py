@@ -96,10 +96,36 @@ def _from_commit(original: Original, repo: str, scratch: str, *, offline: bool) 
         raise RecordError(
             f"the commit {commit} can't be had from {strip(repo)}: {error}"
         ) from error
-    launcher = original.code.launcher
-    workdir = os.path.join(place, original.code.workdir)
-    os.makedirs(workdir, exist_ok=True)
-    if not os.path.isfile(os.path.join(place, launcher)):
-        raise RecordError(f"the commit {commit[:12]} has no launcher {launcher!r}.")
-    code = find_code(os.path.join(place, launcher), workdir)
+    code = _find_code(original.code, commit, place)
     return CodeAgain(code, None, None, (place, url) if local else (place,))
+
+
+def _find_code(recorded: Code, commit: str, place: str) -> Code:
+    """The code of a checkout; its links may lead anywhere on this host."""
+    launcher = _inside(place, recorded.launcher, commit)
+    workdir = _inside(place, recorded.workdir, commit)
+    if not os.path.isfile(launcher):
+        raise RecordError(f"the commit {commit[:12]} has no launcher {recorded.launcher!r}.")
+    os.makedirs(workdir, exist_ok=True)
+    code = find_code(launcher, workdir)
+    if code.root != os.path.realpath(place):  # a submodule that the record does not speak of
+        raise RecordError(
+            f"the launcher {recorded.launcher!r} is in another repository in the commit "
+            f"{commit[:12]}. Leave --repo out, or name the repository that it is in."
+        )
+    return code
+
+
+def _inside(place: str, name: str, commit: str) -> str:
+    """The path of a name in a checkout.
+
+    Raises:
+        RecordError: links of the checkout lead out of it.
+    """
+    path, root = os.path.join(place, name), os.path.realpath(place)
+    if os.path.commonpath([root, os.path.realpath(path)]) != root:
+        raise RecordError(
+            f"{name!r} leads out of the repository in the commit {commit[:12]}, by a link. Leave "
+            "--repo out to take the code from the archive."
+        )
+    return path

@@ -37,7 +37,12 @@ from reprorun.workflow.build import layer_titles
 from reprorun.workflow.platforms import refuse_build_elsewhere
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.sources import Sources
-from reprorun.workflow.system import add_system_packages, build_dockerfile, read_apt
+from reprorun.workflow.system import (
+    add_system_packages,
+    build_dockerfile,
+    find_dockerfile,
+    read_apt,
+)
 from reprorun.workflow.wheels import WheelBuilder
 
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -101,16 +106,23 @@ def environment_on(
 def _base(spec: RunSpec, sources: Sources, engine: Engine, report: Reporter) -> BaseImage:
     requirements, code = sources.requirements, sources.code
     if spec.dockerfile:
-        refuse_build_elsewhere(spec, engine.info())
-        built = build_dockerfile(spec, code, engine, report)
-        spec = msgspec.structs.replace(spec, base_image=built)
-    base = find_base(spec, requirements, engine, report)
-    if spec.dockerfile:
-        base = msgspec.structs.replace(base, dockerfile=spec.dockerfile)
+        base = _built(spec, sources, engine, report)
+    else:
+        base = find_base(spec, requirements, engine, report)
     if requirements.system_packages is None:
         return base
     names = read_apt(code.root, requirements.system_packages)
     return add_system_packages(base, names, spec, engine, report) if names else base
+
+
+def _built(spec: RunSpec, sources: Sources, engine: Engine, report: Reporter) -> BaseImage:
+    """A base image of the project's own Dockerfile, which is recorded by its place in the tree."""
+    refuse_build_elsewhere(spec, engine.info())
+    place = find_dockerfile(spec, sources.code)
+    built = build_dockerfile(place, spec, sources.code, engine, report)
+    named = msgspec.structs.replace(spec, base_image=built)
+    base = find_base(named, sources.requirements, engine, report)
+    return msgspec.structs.replace(base, dockerfile=place)
 
 
 def _wanted(sources: Sources, base: BaseImage) -> Wanted:

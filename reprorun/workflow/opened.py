@@ -75,8 +75,13 @@ class Opened:
 
 
 @contextmanager
-def opened(path: str, report: Reporter) -> Iterator[Opened]:
+def opened(path: str, report: Reporter, *, whole: bool = True) -> Iterator[Opened]:
     """A record while the block lasts, from its directory or from a pack.
+
+    Args:
+        path: of the record.
+        report: told what happens.
+        whole: unpack the directories in it too, such as its outputs.
 
     Raises:
         RecordError: it is neither, or the pack is damaged.
@@ -92,7 +97,7 @@ def opened(path: str, report: Reporter) -> Iterator[Opened]:
         report.step("pack", f"unpacking the record {index.name}")
         log_dir = os.path.join(scratch, index.name)
         with _telling(scratch):
-            pack.unpack(index.record, log_dir)
+            pack.unpack([f for f in index.record if whole or "/" not in f.path], log_dir)
         yield Opened(log_dir, pack)
 
 

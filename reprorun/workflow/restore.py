@@ -27,6 +27,7 @@ from reprorun.workflow.report import Reporter
 from reprorun.workflow.system import (
     add_system_packages,
     build_dockerfile,
+    find_dockerfile,
     installed_packages,
     system_digest,
 )
@@ -64,7 +65,7 @@ def restore_base(
         record: says which it was.
         engine: has it, or gets it.
         report: told what happens.
-        wish: whether connections may be opened, and others taken for it.
+        wish: whether connections may be opened, its Dockerfile built, and others taken for it.
         tree: the record's code, for the Dockerfile that it may have been built from.
 
     Raises:
@@ -148,11 +149,14 @@ def _platform(base: BaseImage, engine: Engine) -> str | None:
 def _built(
     base: BaseImage, engine: Engine, report: Reporter, wish: Wish, tree: Tree
 ) -> BaseImage | None:
+    if not wish.rebuild:
+        raise ImageMissing(_not_unasked(base))
     code = tree()
     spec = RunSpec(
         script=code.launcher, cwd=code.root, dockerfile=base.dockerfile, offline=wish.offline
     )
-    built = build_dockerfile(spec, code, engine, report)
+    place = find_dockerfile(spec, code)
+    built = build_dockerfile(place, spec, code, engine, report)
     image = engine.image(built)
     if image is None:
         return None
@@ -184,12 +188,22 @@ def _gone(base: BaseImage, wish: Wish) -> str:
     )
 
 
+def _not_unasked(base: BaseImage) -> str:
+    return (
+        f"the base image, built from the record's own {base.dockerfile}, is not on the engine. If "
+        "you trust what that runs, with network: --rebuild (of `rerun`, `check`, `shell`) builds "
+        "it.\nA pack of the record holds the image (`reprorun pack`, where it still is); "
+        f"--base-image REF takes another, such as python:{base.python_minor}-slim."
+    )
+
+
 def _another(base: BaseImage, found: BaseImage) -> str:
     changed = sorted(set(base.installed) ^ set(found.installed))
     names = ", ".join(dict.fromkeys(entry.partition("=")[0] for entry in changed))
     what = f"its system packages have changed ({names})" if names else "it comes out otherwise"
     how = f"built from {base.dockerfile}" if base.dockerfile else f"{base.ref} with apt.txt"
+    flags = "--rebuild --allow-newer" if base.dockerfile else "--allow-newer"
     return (
         f"the base image ({how}) can't be had as it was: {what}.\n"
-        "--allow-newer takes it as it is today and records that; a pack holds the old one."
+        f"{flags} takes it as it is today and records that; a pack holds the old one."
     )

@@ -36,17 +36,43 @@ _TOKENS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 # ---------------------------------------------------------------- --file
 
 
-def build_dockerfile(spec: RunSpec, code: Code, engine: Engine, report: Reporter) -> str:
+def find_dockerfile(spec: RunSpec, code: Code) -> str:
+    """Where the project's own Dockerfile lies in the working tree: what a record says of it.
+
+    Raises:
+        UsageError: there is no such file in the repository.
+    """
+    path = os.path.join(spec.cwd, spec.dockerfile or "")
+    place = os.path.relpath(os.path.realpath(path), os.path.realpath(code.root))
+    if not os.path.isfile(path):
+        raise UsageError(f"--file {spec.dockerfile}: there is no such file.")
+    if place.startswith("../") or place not in code.files:
+        raise UsageError(
+            f"--file {spec.dockerfile} is not among the files of {code.root} that the record "
+            "keeps. Put it into the repository, and see that .gitignore does not name it."
+        )
+    return place
+
+
+def build_dockerfile(
+    place: str, spec: RunSpec, code: Code, engine: Engine, report: Reporter
+) -> str:
     """Build the project's own Dockerfile; returns the image's name.
 
     Its context are the files of its directory that the launch archive holds too, less those that
     .dockerignore names: so the record holds all that it was built from.
 
+    Args:
+        place: of the Dockerfile, in the working tree.
+        spec: says whether to build anew, and whether to fetch.
+        code: the working tree.
+        engine: builds it.
+        report: told what happens.
+
     Raises:
-        UsageError: there is no such file in the repository.
+        ImageMissing: it is not built yet, and nothing may be fetched for it.
         BuildFailed: with the last lines of the build.
     """
-    place = _inside(spec, code)
     directory = os.path.dirname(place)
     names = _context(code, directory)
     digest = files.digest_of(
@@ -65,19 +91,6 @@ def build_dockerfile(spec: RunSpec, code: Code, engine: Engine, report: Reporter
     text = _labelled(os.path.join(code.root, place), labels)
     _build(write_files(root, names, text), tag, engine, report)
     return tag
-
-
-def _inside(spec: RunSpec, code: Code) -> str:
-    path = os.path.join(spec.cwd, spec.dockerfile or "")
-    place = os.path.relpath(os.path.realpath(path), code.root)
-    if not os.path.isfile(path):
-        raise UsageError(f"--file {spec.dockerfile}: there is no such file.")
-    if place.startswith("../") or place not in code.files:
-        raise UsageError(
-            f"--file {spec.dockerfile} is not among the files of {code.root} that the record "
-            "keeps. Put it into the repository, and see that .gitignore does not name it."
-        )
-    return place
 
 
 def _context(code: Code, directory: str) -> list[str]:

@@ -723,6 +723,28 @@ def test_a_dockerfile_of_the_projects_own(lab: Lab) -> None:
         _remove_images(original, found.id)
 
 
+def test_a_dockerfile_of_the_record_is_built_with_rebuild_alone(lab: Lab) -> None:
+    """Also one that was named by an absolute path."""
+    text = f"FROM {BASE}\nENV OWN={lab.elsewhere.name}\n"  # comes out the same each time
+    lab.write({"train.py": "import os\nprint(os.environ['OWN'])\n", "docker/Dockerfile": text})
+    lab.commit()
+    original = lab.first("train.py", flags=("--file", str(lab.root / "docker/Dockerfile")))
+    found = store.read_record(str(original)).base_image
+    assert found is not None
+    assert found.dockerfile == "docker/Dockerfile"
+    _remove_images(original, found.id)
+    try:
+        for words in ((), ("--allow-newer",)):
+            assert "--rebuild" in lab.refusal(original, *words, code=125)
+        packed = lab.reprorun("pack", str(original), "-o", str(lab.elsewhere / "x.rrpack"))
+        assert packed.code == 125
+        assert "--rebuild" in packed.err
+        assert lab.again(original, "--rebuild").differences == ()
+        assert lab.again(original).differences == ()  # it is there now
+    finally:
+        _remove_images(original, found.ref)
+
+
 def _remove_images(original: Path, base_id: str) -> None:
     """What is made from a base image that the test made goes before it."""
     record = store.read_record(str(original))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reprorun import known, store
 from reprorun.cli.check import describe_check, exit_code
@@ -25,6 +26,7 @@ from reprorun.workflow.check import (
     check,
     find_checkable,
 )
+from reprorun.workflow.exec import execute
 
 from .test_exec import Bench
 
@@ -118,6 +120,21 @@ def test_gpus_that_are_not_there_are_no_circumstance(lab: Lab) -> None:
     assert result.verdict == "error"
     assert "GPUs were asked for" in (result.error or "")
     assert lab.engine.builds == []
+
+
+def test_a_records_own_dockerfile_is_not_built_unasked(lab: Lab) -> None:
+    lab.engine.programs["python"] = writes("1\n")
+    (lab.root / "Dockerfile").write_text("FROM base:1\n")
+    spec = replace(lab.spec(), base_image=None, dockerfile="Dockerfile")
+    finished = execute(spec, lambda: lab.engine, lab.told)
+    assert finished.record.base_image
+    lab.engine.remove_image(finished.record.base_image.ref)
+    lab.engine.builds.clear()
+    result = lab.one(finished.log_dir)
+    assert result.verdict == "error"
+    assert "--rebuild" in (result.error or "")
+    assert lab.engine.builds == []
+    assert lab.one(finished.log_dir, changes=Changes(rebuild=True)).verdict == "identical"
 
 
 def test_another_result(lab: Lab) -> None:

@@ -122,6 +122,7 @@ ALL_ERRORS = [
     (errors.EngineError, 125),
     (errors.EngineUnavailable, 125),
     (errors.FilesUnseen, 125),
+    (errors.ContainerMissing, 125),
     (errors.ImageMissing, 125),
     (errors.BuildFailed, 125),
     (errors.LockFailed, 125),
@@ -456,13 +457,15 @@ def test_show_as_json_keeps_what_a_newer_version_wrote(capsys: Capture) -> None:
     assert "Install a newer reprorun" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("path", ["nowhere", "file", EVIL])
-def test_show_what_is_no_record(path: str, capsys: Capture) -> None:
+@pytest.mark.parametrize(
+    ("path", "why"), [("nowhere", "run.json"), ("file", "is no pack"), (EVIL, "run.json")]
+)
+def test_show_what_is_no_record(path: str, why: str, capsys: Capture) -> None:
     Path("file").write_text("")
     assert run(["show", path]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("reprorun: error: ")
-    assert "run.json" in captured.err
+    assert why in captured.err
     assert is_plain(captured.err)
 
 

@@ -45,6 +45,16 @@ def test_local_is_for_exec_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         chosen_engine(None, str(tmp_path))
 
 
+def test_no_project_takes_the_container_away(tmp_path: Path, asked: list[Any]) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.reprorun]\nengine = "local"\n')
+    for choose in (is_local, chosen_engine):
+        with pytest.raises(UsageError, match="--engine local or REPRORUN_ENGINE=local"):
+            choose(None, str(tmp_path))
+    assert is_local("local", str(tmp_path))
+    chosen_engine("podman", str(tmp_path))()
+    assert asked == [("podman",)]
+
+
 def test_a_sweep_from_python_goes_by_the_project(
     tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,11 +199,11 @@ def test_the_cpu_only(workflow: Workflow, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_settings_count(workflow: Workflow, tmp_path: Path, monkeypatch: Any) -> None:
-    (tmp_path / "pyproject.toml").write_text('[tool.reprorun]\nmemory = "1g"\nnetwork = "host"\n')
-    monkeypatch.setenv("REPRORUN_NETWORK", "bridge")
+    (tmp_path / "pyproject.toml").write_text('[tool.reprorun]\nmemory = "1g"\nnetwork = "bridge"\n')
+    monkeypatch.setenv("REPRORUN_NETWORK", "host")
     run_experiment(experiment)
     (spec,) = workflow.specs
-    assert (spec.limits.memory, spec.network) == (1 << 30, "bridge")
+    assert (spec.limits.memory, spec.network) == (1 << 30, "host")
 
 
 # ---------------------------------------------------------------- which engine
@@ -262,14 +262,12 @@ def test_tasks_side_by_side_have_the_projects_engine(
     assert asked == [("podman",)]
 
 
-@pytest.mark.parametrize("by", ["argument", "variable", "project"])
+@pytest.mark.parametrize("by", ["argument", "variable"])
 def test_local_is_a_run_without_a_container(
-    workflow: Workflow, project: Any, monkeypatch: pytest.MonkeyPatch, by: str
+    workflow: Workflow, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     plain = Workflow([0])
     monkeypatch.setattr("reprorun.workflow.unisolated.execute_unisolated", plain)
-    if by == "project":
-        project("local")
     if by == "variable":
         monkeypatch.setenv("REPRORUN_ENGINE", "local")
     more = {"engine": "local"} if by == "argument" else {}
@@ -282,6 +280,17 @@ def test_local_is_a_run_without_a_container(
     assert spec.gpus == Gpus(kind="none")
     assert spec.same_python
     assert plain.last == ("python3 -X dev",)
+
+
+def test_no_project_takes_the_container_away(
+    workflow: Workflow, project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Workflow([0])
+    monkeypatch.setattr("reprorun.workflow.unisolated.execute_unisolated", plain)
+    project("local")
+    with pytest.raises(UsageError, match="REPRORUN_ENGINE=local"):
+        run_experiment(experiment)
+    assert plain.specs == workflow.specs == []
 
 
 def test_an_engine_of_the_project_that_is_none(

@@ -252,6 +252,16 @@ def test_a_base_image_that_is_gone(lab: Lab) -> None:
     assert "base:1" in lab.refusal(ImageMissing)
 
 
+def test_a_records_own_dockerfile_is_not_built_for_a_pack(lab: Lab) -> None:
+    base = lab.record.base_image
+    assert base
+    lab.change(base_image=msgspec.structs.replace(base, dockerfile="train.py"))
+    lab.engine.remove_image("base:1")
+    lab.engine.builds.clear()
+    assert "--rebuild (of `rerun`" in lab.refusal(ImageMissing)
+    assert lab.engine.builds == []
+
+
 def test_an_engine_that_saves_another_image(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     layers = [Layer(LAYERS[0])]
     other = list(write_loadable([], packs.settings(LAYERS[0]), layers))

@@ -18,7 +18,7 @@ from reprorun.engine.fake import FakeProcess
 from reprorun.errors import EngineError, ImageMissing, RecordError, ReprorunError, UsageError
 from reprorun.files import sha256_of
 from reprorun.launch_archive import ArchiveLimits
-from reprorun.model import Changes, ContainerSpec, Gpus, Image, Limits
+from reprorun.model import Changes, ContainerSpec, Gpus, Image, Limits, RunSpec
 from reprorun.workflow.exec import Finished, execute
 from reprorun.workflow.rerun import dry_rerun, rerun
 from tests import garage_zoo
@@ -489,6 +489,135 @@ def test_a_repository_that_can_not_help(bench: Again, tmp_path: Path) -> None:
     assert "names no commit" in bench.refusal(original, repo=str(bench.root))
     edit(original, githash="--upload-pack=touch")
     assert "can't be one" in bench.refusal(original, repo=str(bench.root))
+
+
+def committed(bench: Again) -> str:
+    """A record of what is in the repository now, all of it committed."""
+    git(bench.root, "add", "-A")
+    git(bench.root, "commit", "-q", "-m", "more")
+    return bench.first()
+
+
+def private(place: Path) -> Path:
+    """A directory of the user's that no record may see: a repository, too."""
+    (place / "src").mkdir(parents=True)
+    (place / "src/train.py").write_text("")
+    (place / "secret.txt").write_text("my secret\n")
+    git(place, "init", "-q")
+    return place
+
+
+@pytest.mark.parametrize(
+    ("link", "record"),
+    [
+        ("src", {"launcher": "link/train.py"}),
+        ("src", {"cwd": "link"}),
+        ("src", {"cwd": "link/made/by/a/record"}),
+        ("src/train.py", {"launcher": "link"}),
+        ("nowhere", {"cwd": "link"}),
+    ],
+)
+def test_links_of_the_repository_lead_to_nothing_of_the_host(
+    bench: Again, tmp_path: Path, link: str, record: dict[str, str]
+) -> None:
+    mine = private(tmp_path / "private")
+    before = _content(mine), sorted(mine.rglob("*"))
+    (bench.root / "link").symlink_to(mine / link)
+    original = committed(bench)
+    edit(original, **record)
+    message = bench.refusal(original, repo=str(bench.root))
+    assert "leads out of the repository in the commit" in message
+    assert "--repo" in message
+    assert (_content(mine), sorted(mine.rglob("*"))) == before
+
+
+def test_links_within_the_repository_are_followed(bench: Again) -> None:
+    (bench.root / "link").symlink_to("sub")
+    original = committed(bench)
+    edit(original, launcher="link/other.py", cwd="link", command=["python", "other.py"])
+    assert bench.rerun(original, repo=str(bench.root)).record.launcher == "sub/other.py"
+
+
+def test_a_launcher_in_a_submodule_is_of_another_repository(bench: Again, tmp_path: Path) -> None:
+    other = private(tmp_path / "other")
+    git(other, "add", "-A")
+    git(other, "commit", "-q", "-m", "x")
+    allowed = ("-c", "protocol.file.allow=always")
+    git(bench.root, *allowed, "submodule", "--quiet", "add", str(other), "module")
+    original = committed(bench)
+    edit(original, launcher="module/src/train.py")
+    assert "is in another repository" in bench.refusal(original, repo=str(bench.root))
+
+
+# ---------------------------------------------------------------- a Dockerfile of its own
+
+OTHER = Image(id="sha256:other", layers=("sha256:elsewhere",), env=("PATH=/bin",))
+
+
+def with_dockerfile(bench: Again, cwd: str, name: str) -> str:
+    """A record whose base image is built, not of the Dockerfile at the root; its directory."""
+    bench.engine.images["other:1"] = OTHER
+    (bench.root / "Dockerfile").write_text("FROM other:1\n")
+    (bench.root / "sub/Dockerfile").write_text("FROM base:1\n")
+    script = os.path.relpath(bench.root / "train.py", bench.root / cwd)
+    spec = RunSpec(
+        script=script,
+        cwd=str(bench.root / cwd),
+        dockerfile=name.format(root=bench.root),
+        log_dir=str(bench.root / "data/local/built"),
+    )
+    return execute(spec, lambda: bench.engine, bench.told).log_dir
+
+
+def built(record: str) -> str:
+    """The base image of a record that was built for it."""
+    found = store.read_record(record).base_image
+    assert found
+    assert found.dockerfile
+    return found.ref
+
+
+@pytest.mark.parametrize(
+    ("cwd", "name"),
+    [
+        (".", "sub/Dockerfile"),
+        (".", "{root}/sub/Dockerfile"),
+        ("sub", "Dockerfile"),
+        ("lib", "../sub/Dockerfile"),
+    ],
+)
+def test_a_dockerfile_is_recorded_by_its_place(bench: Again, cwd: str, name: str) -> None:
+    (bench.root / "lib").mkdir()
+    original = with_dockerfile(bench, cwd, name)
+    base = store.read_record(original).base_image
+    assert base
+    assert base.dockerfile == "sub/Dockerfile"
+    assert bench.rerun(original).record.base_image == base
+    bench.engine.remove_image(base.ref)
+    assert bench.rerun(original, rebuild=True).record.base_image == base  # of base:1, not other:1
+
+
+def test_a_records_own_dockerfile_is_not_built_unasked(bench: Again) -> None:
+    original = with_dockerfile(bench, ".", "sub/Dockerfile")
+    bench.engine.remove_image(built(original))
+    bench.engine.builds.clear()
+    for changes in ({}, {"allow_newer": True}, {"offline": True}):
+        message = bench.refusal(original, **changes)
+        assert "sub/Dockerfile" in message
+        assert "--rebuild" in message
+    assert bench.engine.builds == []
+    bench.rerun(original, rebuild=True)
+    assert built(original) in bench.engine.builds
+
+
+def test_a_dockerfile_that_comes_out_otherwise(bench: Again) -> None:
+    original = with_dockerfile(bench, ".", "sub/Dockerfile")
+    bench.engine.remove_image(built(original))
+    bench.engine.images["base:1"] = OTHER
+    with pytest.raises(ImageMissing, match="--rebuild --allow-newer takes it"):
+        bench.rerun(original, rebuild=True)
+    finished = bench.rerun(original, rebuild=True, allow_newer=True)
+    assert "base image" in differing(finished)
 
 
 # ---------------------------------------------------------------- bad records

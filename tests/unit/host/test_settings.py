@@ -77,15 +77,15 @@ def test_an_empty_variable_is_not_set(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_nearest_project_that_says_anything(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
-    project(tmp_path, '[tool.reprorun]\nnetwork = "host"\n')
+    project(tmp_path, '[tool.reprorun]\nnetwork = "bridge"\n')
     inner = project(tmp_path / "a", "[tool.ruff]\nline-length = 100\n")
-    assert resolve(inner / "b")["network"] == "host"
+    assert resolve(inner / "b")["network"] == "bridge"
     nearer = project(tmp_path / "a/b", '[tool.reprorun]\ncpus = 1\nmemory = "1g"\n')
     assert "network" not in resolve(nearer)
 
 
 def test_nothing_above_the_repository_counts(tmp_path: Path) -> None:
-    project(tmp_path, '[tool.reprorun]\nnetwork = "host"\n')
+    project(tmp_path, '[tool.reprorun]\nnetwork = "bridge"\n')
     inner = tmp_path / "repository" / "inner"
     inner.mkdir(parents=True)
     assert "network" not in resolve(inner)  # outside git: the directory alone
@@ -96,7 +96,7 @@ def test_nothing_above_the_repository_counts(tmp_path: Path) -> None:
 
 
 def test_an_empty_table_ends_the_search(tmp_path: Path) -> None:
-    project(tmp_path, '[tool.reprorun]\nnetwork = "host"\n')
+    project(tmp_path, '[tool.reprorun]\nnetwork = "bridge"\n')
     assert "network" not in resolve(project(tmp_path / "a", "[tool.reprorun]\n"))
 
 
@@ -206,6 +206,40 @@ def test_a_project_file_that_is_wrong_is_named(text: str, message: str, tmp_path
         resolve(tmp_path)
     assert message in str(caught.value)
     assert str(tmp_path / "pyproject.toml") in str(caught.value)
+
+
+# A repository that somebody else made must not take the container away.
+_OURS_ALONE = [("engine", "local", "docker"), ("network", "host", "bridge")]
+
+
+def _found(name: str, directory: Path, flag: str | None = None) -> Any:
+    if name == "engine":
+        return settings.engine_of(flag, str(directory))[0]
+    return resolve(directory, **{name: flag})[name]
+
+
+@pytest.mark.parametrize(("name", "text", "allowed"), _OURS_ALONE)
+def test_what_a_project_may_not_ask_for(
+    name: str, text: str, allowed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project(tmp_path, f'[tool.reprorun]\n{name} = "{text}"\n')
+    with pytest.raises(UsageError) as caught:
+        _found(name, tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"{name} in [tool.reprorun] of {tmp_path / 'pyproject.toml'}: ")
+    assert f"--{name} {text} or REPRORUN_{name.upper()}={text}" in message
+    assert _found(name, tmp_path, text) == text
+    assert _found(name, tmp_path, allowed) == allowed
+    monkeypatch.setenv(f"REPRORUN_{name.upper()}", text)
+    assert _found(name, tmp_path) == text
+
+
+@pytest.mark.parametrize(("name", "text", "allowed"), _OURS_ALONE)
+def test_what_else_a_project_says_of_them_counts(
+    name: str, text: str, allowed: str, tmp_path: Path
+) -> None:
+    project(tmp_path, f'[tool.reprorun]\n{name} = "{allowed}"\n')
+    assert _found(name, tmp_path) == allowed
 
 
 def test_a_project_file_that_is_no_text(tmp_path: Path) -> None:

@@ -22,7 +22,13 @@ from reprorun.render import system_dockerfile
 from reprorun.workflow.base import describe_base
 from reprorun.workflow.keeper import utc_now
 from reprorun.workflow.report import Silent
-from reprorun.workflow.system import Ignored, add_system_packages, build_dockerfile, read_apt
+from reprorun.workflow.system import (
+    Ignored,
+    add_system_packages,
+    build_dockerfile,
+    find_dockerfile,
+    read_apt,
+)
 
 from ...kit import FAKE_BASE
 from .values import ANSWER, code
@@ -110,7 +116,8 @@ def of(root: Path, **fields: Any) -> Code:
 
 def build(root: Path, name: str, on: FakeEngine, **fields: Any) -> str:
     spec = RunSpec(script="x.py", cwd=str(root), dockerfile=name, **fields)
-    return build_dockerfile(spec, of(root), on, Silent())
+    found = of(root)
+    return build_dockerfile(find_dockerfile(spec, found), spec, found, on, Silent())
 
 
 def test_equal_files_are_built_once(project: Path) -> None:
@@ -153,6 +160,27 @@ def test_the_context_is_the_dockerfiles_directory(project: Path) -> None:
     before = build(project, "sub/Dockerfile.gpu", fake)
     (project / "x.txt").write_text("changed")
     assert build(project, "sub/Dockerfile.gpu", fake) == before
+
+
+@pytest.mark.parametrize(
+    ("cwd", "name"),
+    [
+        (".", "sub/Dockerfile.gpu"),
+        (".", "./x/../sub/Dockerfile.gpu"),
+        ("sub", "Dockerfile.gpu"),
+        ("other", "../sub/Dockerfile.gpu"),
+        ("sub", "{root}/sub/Dockerfile.gpu"),
+    ],
+)
+def test_where_a_dockerfile_is_in_the_tree(cwd: str, name: str, project: Path) -> None:
+    (project / "other").mkdir()
+    (project / "x").mkdir()
+    link = project / "x/link"
+    link.symlink_to(project)
+    for root in (project, link):
+        named = name.format(root=root)
+        spec = RunSpec(script="x.py", cwd=str(root / cwd), dockerfile=named)
+        assert find_dockerfile(spec, code(root, files=FILES)) == "sub/Dockerfile.gpu"
 
 
 @pytest.mark.parametrize("name", ["nowhere", "sub", "../Dockerfile", "/etc/passwd", ""])
