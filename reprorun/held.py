@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -38,9 +38,14 @@ class Mark(Value, frozen=True, kw_only=True):
     made: bool = False  # the directory was made for this
     mode: int | None = None  # of the directory before it was lent to another user
     record: Record | None = None  # as it was written last, while the run is under way
+    cause: Literal["exited", "interrupted", "timeout"] = "exited"  # why the container has ended
+    looked: bool = False  # `recover` only looks at it; nobody has noted it
     harvested: bool = False  # all has been brought out of the container
     paths: tuple[str, ...] = ()  # files and empty directories that would be left behind
     beside: str | None = None  # a directory in which files that are not whole are ours
+
+
+BLANK = Mark()  # of a file that can't be read: the machine has lost its power
 
 
 class Hold:
@@ -176,8 +181,8 @@ def _held(identity: str, **fields: Any) -> Hold:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND
         descriptor = os.open(os.path.join(_directory(), identity), flags, _MODE)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-    held = Hold(identity, descriptor, Mark())
-    held.tell(node=os.uname().nodename, **fields)
+    held = Hold(identity, descriptor, BLANK)
+    held.tell(**{"node": os.uname().nodename, **fields})
     return held
 
 
@@ -268,7 +273,7 @@ def _read(descriptor: int) -> Mark:
     for line in reversed(lines):
         with suppress(ValueError):  # msgspec's own errors are ValueErrors
             return msgspec.convert(json.loads(line), Mark)
-    return Mark()
+    return BLANK
 
 
 @contextmanager

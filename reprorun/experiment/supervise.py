@@ -27,7 +27,7 @@ _FORWARDED = (
     signal.SIGUSR2,
     _STOP,
 )
-_PASSED_ON: set[int] = set()  # signals, as the command got them
+_PASSED_ON: set[int] = set()  # signals that the command got while it lived, as it got them
 # Where the kernel counts processes killed for want of memory: cgroup v2, cgroup v1.
 _OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
 
@@ -60,7 +60,7 @@ def main(command: list[str]) -> int:
     processor = _processor() if guest else {}
     status, peak = _wait_for(child)
     seconds = time.monotonic() - clock
-    interrupted = signal.SIGINT in _PASSED_ON  # a stop that comes from now on has not ended it
+    interrupted = signal.SIGINT in _PASSED_ON
     number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
     exit_code = os.WEXITSTATUS(status) if number is None else 128 + number
     ended = time.time()
@@ -149,11 +149,19 @@ def _pass_on(child: int, number: int) -> None:
     """
     if number == _STOP:
         number = signal.SIGINT
-    _PASSED_ON.add(number)
+    if not _has_ended(child):  # else it has not ended by this
+        _PASSED_ON.add(number)
     try:
         os.killpg(child, number)
     except ProcessLookupError:
         pass  # it has ended meanwhile
+
+
+def _has_ended(child: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True  # and has been waited for
 
 
 def _wait_for(child: int) -> tuple[int, int]:

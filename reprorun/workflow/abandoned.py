@@ -12,18 +12,20 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Literal, NamedTuple
 
-import msgspec
-
 from reprorun import store
 from reprorun.engine import Engine
 from reprorun.errors import RecordError
 from reprorun.files import cache_directory
-from reprorun.held import Hold, Mark, hold, is_held, log_dirs
+from reprorun.held import BLANK, Hold, Mark, hold, is_held, log_dirs
 from reprorun.known import is_id, known_records, noted_place
 from reprorun.model import RUN_LABEL, ContainerState, ListedContainer, Record, Value
 
 SETTLED = 1.0  # seconds after which an engine has done what a killed process had asked of it
 OPEN = ("created", "building", "running", "lost")
+_UNREADABLE = (
+    "what was noted of it never reached the disk, as after a power failure: `reprorun recover` "
+    "looks for its record, `reprorun recover DIRECTORY` there; if there is none, remove it"
+)
 
 Fate = Literal[
     "cleanup",  # there is no run, or it is closed: what is left of it goes
@@ -59,8 +61,10 @@ def take_unmarked(directories: Sequence[str], marked: Sequence[Hold]) -> list[Ho
 
     Args:
         directories: where to look, beside the places that this machine knows.
-        marked: what has been noted; of a record that was moved it is told where it lies now.
+        marked: what has been noted; of a record that was moved it is told where it lies now. Where
+            nothing can be read of it, the record tells.
     """
+    blank = {each.identity: each for each in marked if each.mark == BLANK}
     gone = [each for each in marked if each.mark.log_dir and not os.path.isdir(each.mark.log_dir)]
     moved = {each.identity: each for each in gone}
     named = {os.path.realpath(p) for place in directories for p in store.find_records(place)}
@@ -71,18 +75,23 @@ def take_unmarked(directories: Sequence[str], marked: Sequence[Hold]) -> list[Ho
             record = store.read_record(place)
             if record.id in moved:
                 moved[record.id].tell(log_dir=place)
-            elif record.status in OPEN and is_id(record.id) and not is_held(record.id):
-                taken.append(_hold_record(record, place))
+            elif record.status not in OPEN or not is_id(record.id):
+                continue
+            elif record.id in blank:
+                mark = Mark(node=_node_of(record, os.uname().nodename), log_dir=place)
+                blank.pop(record.id).mark = mark
+            elif not is_held(record.id):
+                here = os.uname().nodename if noted_place(record.id) == place else "another machine"
+                node = _node_of(record, here)
+                taken.append(hold(record.id, node=node, log_dir=place, looked=True))
     return taken
 
 
-def _hold_record(record: Record, place: str) -> Hold:
-    here = os.uname().nodename if noted_place(record.id) == place else "another machine"
-    held = hold(record.id, log_dir=place)
+def _node_of(record: Record, here: str) -> str:
+    """The machine on which a run was begun of which that is not noted."""
     far = record.engine is not None and record.engine.remote
     node = "" if far else record.host.node  # else it is the engine's, and not that of who began it
-    held.mark = msgspec.structs.replace(held.mark, node=node or here)
-    return held
+    return node or here
 
 
 def look(holds: Iterable[Hold], engine: Engine | None) -> list[Found]:
@@ -108,6 +117,8 @@ def _look(held: Hold, containers: tuple[ListedContainer, ...], engine: Engine | 
     elsewhere = _elsewhere(held, containers, engine)
     if elsewhere:
         return Left(fate="leave", text=elsewhere, log_dir=log_dir)
+    if mark == BLANK and (engine is None or containers):
+        return Left(fate="leave", text=_UNREADABLE, containers=containers)
     if log_dir is None:
         return Left(fate="cleanup", text="belongs to no record", containers=containers)
     if not os.path.isdir(log_dir):

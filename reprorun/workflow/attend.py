@@ -1,7 +1,7 @@
 """Attending a container while it runs: its output, the clock, and Ctrl-C.
 
-Everything that can happen arrives as an event in one queue: the container exited, a signal came,
-an engine call failed. The queue is waited for until the time is up.
+Everything that can happen arrives as an event in one queue: the container was started, it exited, a
+signal came, an engine call failed. The queue is waited for until the time is up.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GLANCE = 0.5  # seconds; a signal that another thread caught does not end the ma
 DRAIN = 30.0  # seconds that the rest of the output may take after the exit
 
 Cause = Literal["exited", "interrupted", "timeout"]
-Event = tuple[Literal["exited", "signal", "failed"], Any]
+Event = tuple[Literal["started", "exited", "signal", "failed"], Any]
 
 
 class Ending(Value, frozen=True, kw_only=True):
@@ -46,6 +46,7 @@ def attend(
     *,
     timeout: float | None,
     meanwhile: Callable[[], None],
+    exited: Callable[[Ending], None] = lambda ending: None,
 ) -> Ending:
     """Start a created container and stay with it until it has exited.
 
@@ -53,6 +54,7 @@ def attend(
         output: takes what it prints, as it comes, from another thread.
         timeout: seconds after which it is stopped.
         meanwhile: done while the engine starts it, which takes its time.
+        exited: told how it ended, before Ctrl-C raises anything again.
 
     Raises:
         EngineError: it refused, or stopped answering. The container may then be running, as after
@@ -62,18 +64,21 @@ def attend(
     with _signals_into(events), closing(engine.attach(container)) as pieces:
         heard_all = threading.Event()
         reader = _thread(events, lambda: _pump(pieces, output, heard_all))
-        _thread(events, lambda: events.put(("exited", _start_and_wait(engine, container))))
+        _thread(events, lambda: _start_and_wait(engine, container, events))
         began = time.monotonic()
         meanwhile()
         state, cause = _until_exited(engine, container, events, report, timeout)
         seconds = time.monotonic() - began
         reader.join(DRAIN)
-        return Ending(state=state, cause=cause, heard_all=heard_all.is_set(), seconds=seconds)
+        ending = Ending(state=state, cause=cause, heard_all=heard_all.is_set(), seconds=seconds)
+        exited(ending)
+        return ending
 
 
-def _start_and_wait(engine: Engine, container: str) -> ContainerState:
+def _start_and_wait(engine: Engine, container: str, events: queue.SimpleQueue[Event]) -> None:
     engine.start(container)
-    return engine.wait(container)
+    events.put(("started", None))
+    events.put(("exited", engine.wait(container)))
 
 
 def _until_exited(
@@ -85,6 +90,7 @@ def _until_exited(
 ) -> tuple[ContainerState, Cause]:
     deadline = None if timeout is None else time.monotonic() + timeout
     cause: Cause = "exited"
+    stops = _Stops(events)
     while True:
         try:
             kind, value = events.get(timeout=min(GLANCE, _left(deadline)))
@@ -93,19 +99,40 @@ def _until_exited(
                 continue
             deadline, cause = None, "timeout"
             report.note(f"the time limit of {timeout:g} s is over: stopping it")
-            _thread(events, lambda: engine.stop(container, GRACE))
+            stops.ask(lambda: engine.stop(container, GRACE))
             continue
         if kind == "exited":
             return value, cause
         if kind == "failed":
             raise value
-        if cause == "interrupted":
+        if kind == "started":
+            stops.started()
+        elif cause == "interrupted":
             report.note("killing it")
-            _thread(events, lambda: engine.kill(container))
+            stops.ask(lambda: engine.kill(container))
         else:
             cause = "interrupted"
             report.note(f"stopping it ({GRACE:g} s; Ctrl-C again kills it)")
-            _thread(events, lambda: engine.stop(container, GRACE))
+            stops.ask(lambda: engine.stop(container, GRACE))
+
+
+class _Stops:
+    """Asks the engine to end a container: what it has not started yet, it would not stop."""
+
+    def __init__(self, events: queue.SimpleQueue[Event]) -> None:
+        self._events = events
+        self._started = False
+        self._wanted: Callable[[], None] | None = None  # once it is started
+
+    def ask(self, how: Callable[[], None]) -> None:
+        self._wanted = how
+        if self._started:
+            _thread(self._events, how)
+
+    def started(self) -> None:
+        self._started = True
+        if self._wanted:
+            _thread(self._events, self._wanted)
 
 
 def _left(deadline: float | None) -> float:

@@ -62,6 +62,7 @@ def finish(run: Exited, engine: Engine, keeper: Keeper, report: Reporter) -> Out
     Raises:
         EngineError: what the run made could not be brought out; the container stays.
     """
+    keeper.tell(cause=run.ending.cause)  # else who tries it again would take it for its own end
     if run.carried:
         _carry_home(run, engine, keeper)
     record = keeper.record
@@ -148,6 +149,7 @@ def remove_container(container: str, engine: Engine, keeper: Keeper, report: Rep
     """Remove a container; where that can't be done, `reprorun recover` will."""
     try:
         engine.remove(container)
+        keeper.leaves_container = False
     except EngineError as error:
         keeper.leaves_container = True
         report.note(f"the container could not be removed: {error}")
@@ -193,8 +195,7 @@ def _kept_if_not_harvested(run: Exited, keeper: Keeper) -> Iterator[None]:
     try:
         yield
     except (OSError, EngineError, UsageError) as error:
-        keeper.leaves_container = True
-        what = explain(error, run.name) if isinstance(error, OSError) else str(error)
+        what = explain(error, keeper.log_dir) if isinstance(error, OSError) else str(error)
         how = "`reprorun recover`" if run.carried else f"`docker cp {run.name}:{WORKSPACE} .`"
         raise EngineError(
             f"the outputs could not be brought out: {what}\n"

@@ -37,9 +37,14 @@ class Keeper:
     def __init__(self, log_dir: str, record: Record, held: Hold | None = None) -> None:
         self.log_dir = log_dir
         self.record = record
-        self.leaves_container = False  # there is one that somebody has to see to
+        self.leaves_container = False  # there may be one that somebody has to see to
         self._held = held
         self._write()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended. What it made must not be lost, whatever comes now."""
+        return self.record.exit_code is not None
 
     def begin(self) -> None:
         """Make what a run needs in its log directory beside the record.
@@ -124,13 +129,18 @@ class Keeper:
     def telling_failures(self) -> Iterator[None]:
         """An error or Ctrl-C in the block ends the record with a status and the reason.
 
+        Ctrl-C changes nothing of a run that is over: `reprorun recover` does what is left to do.
+
         Raises:
             EngineError: in place of an OSError of the host, such as a full disk.
         """
         try:
             yield
         except KeyboardInterrupt:
-            self._end(status="interrupted", reason="interrupted by the user")
+            if self.is_over:
+                self._leave()
+            else:
+                self._end(status="interrupted", reason="interrupted by the user")
             raise
         except EngineUnavailable as error:
             # a run that was under way may go on without us: its end is not known
@@ -150,15 +160,21 @@ class Keeper:
             raise
 
     def _end(self, **fields: Any) -> None:
-        self.free_reserve()
-        later = False
+        later = True  # also where Ctrl-C comes before it is written
         try:
+            self.free_reserve()
             self.update(**fields, ended=utc_now())
+            later = False
         except OSError:  # the error that is being told about is the one to hear of
             if self._written.exit_code is not None:  # `reprorun recover` can finish it from there
-                self.tell(record=self._written)
-            later = True  # else it writes what was told
-        self._part(later=later)
+                self.tell(record=self._written)  # else it writes what was told
+        finally:
+            self._part(later=later)
+
+    def _leave(self) -> None:
+        """Break off where a run is brought home; what is written is true, and can be finished."""
+        self.tell(record=self._written)
+        self._part(later=True)
 
 
 def explain(error: OSError, log_dir: str = "") -> str:

@@ -38,11 +38,11 @@ def judge(ending: Ending, guest: GuestReport | None, limits: Limits) -> Outcome:
     if ending.cause == "timeout":
         reason = f"exceeded its time limit of {limits.timeout:g} s (--timeout)"
         return Outcome(status="failed", exit_code=TIMED_OUT, reason=reason, guest=guest)
+    if _was_interrupted(code, guest):
+        own = code if guest and code else INTERRUPTED  # of its own only where it had begun
+        return Outcome(status="interrupted", exit_code=own, reason=FROM_OUTSIDE, guest=guest)
     if code == 0:
         return Outcome(status="finished", exit_code=0, guest=guest)
-    if _was_interrupted(code, guest):
-        own = code if guest else INTERRUPTED  # where it had not begun, there is no code of its own
-        return Outcome(status="interrupted", exit_code=own, reason=FROM_OUTSIDE, guest=guest)
     return Outcome(
         status="failed", exit_code=code, reason=_why(code, ending, guest, limits), guest=guest
     )
@@ -51,6 +51,7 @@ def judge(ending: Ending, guest: GuestReport | None, limits: Limits) -> Outcome:
 def _was_interrupted(code: int, guest: GuestReport | None) -> bool:
     """Python, say, ends by the signal; but with 1 where it came while it was starting.
 
+    With 0 where the experiment saves what it has, and goes: it is not all that it was to do.
     Without a report it is the container's main process that a signal ended.
     """
     if guest is None:

@@ -16,6 +16,7 @@ from reprorun.experiment.signature import PREFIX, REFUSAL
 from reprorun.launch_archive import ArchiveLimits
 from reprorun.model import Changes, Record, RunSpec, Value
 from reprorun.plan import make_plan
+from reprorun.workflow.console_again import read_tail
 from reprorun.workflow.exec import carry_out, make_facts, make_images, plan_run
 from reprorun.workflow.gather import Environment, gather_environment
 from reprorun.workflow.gpu_check import require_gpus
@@ -26,8 +27,6 @@ from reprorun.workflow.opening import archive_code, describe_code, first_record,
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.rerun import restore
 from reprorun.workflow.sources import Sources, gather_sources
-
-_TAIL = 1 << 14  # bytes of the console
 
 
 class Prepared(Value, frozen=True, kw_only=True):
@@ -173,8 +172,5 @@ def _refusal(log_dir: str, exit_code: int) -> str | None:
     """What the guest said of parameters that the experiment doesn't take."""
     if exit_code != UsageError.exit_code:
         return None
-    with open(os.path.join(log_dir, store.CONSOLE_FILE), "rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-        lines = file.read().decode(errors="replace").splitlines()
-    said = [line for line in lines if line.startswith(REFUSAL)]
+    said = [line for line in read_tail(log_dir).splitlines() if line.startswith(REFUSAL)]
     return said[-1].removeprefix(PREFIX) if said else None

@@ -23,7 +23,7 @@ from reprorun.workflow.attend import Ending
 from reprorun.workflow.end_again import close_run, end_run, lose_run
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.keeper import explain
-from reprorun.workflow.remains import clear_cache, remove_remains
+from reprorun.workflow.remains import clear_cache, foresee_remains, remove_remains
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.wait_for import wait_for
 
@@ -67,20 +67,23 @@ def recover(scope: Scope, connect: Connect, report: Reporter) -> Iterator[Recove
         EngineError: the engine does not answer; what is not done yet stays as it is.
     """
     with ExitStack() as stack:
-        marked = _within(scope.below, _taken(stack, held.take_over()))
-        unmarked = _taken(stack, take_unmarked(scope.directories, marked) if scope.unmarked else [])
+        marked = _within(scope.below, _noted(_taken(stack, held.take_over())))
+        unnoted = scope.unmarked and any(each.mark == held.BLANK for each in marked)
+        unmarked = take_unmarked(scope.directories, marked) if scope.unmarked else []
+        for each in _taken(stack, unmarked):
+            stack.callback(_forget, each)
         holds = [*marked, *unmarked]
         engine = None
-        if any(each.mark.engine is not None for each in marked) or unmarked:
+        if unnoted or unmarked or any(each.mark.engine is not None for each in marked):
             engine = stack.enter_context(closing(connect()))
             _let_settle(marked, report)
         found = look(holds, engine)
         if scope.dry_run:
-            yield from map(_foreseen, found)
+            for left in found:
+                yield from _foreseen(left, engine, report)
             return
+        _note(found, engine)
         yield from _end_all(found, scope, engine, report)
-        for each in unmarked:
-            each.end()  # nobody had noted it before, and it is either closed or not ours
         scratch = files.remove_abandoned_scratch()
         if scratch:
             yield _removed(scratch, "scratch directories")
@@ -120,6 +123,25 @@ def _taken(stack: ExitStack, holds: list[Hold]) -> list[Hold]:
     return holds
 
 
+def _noted(holds: list[Hold]) -> list[Hold]:
+    """Those that were begun; the others are what a `recover` that was killed had looked at."""
+    return [each for each in holds if not _forget(each)]
+
+
+def _forget(hold: Hold) -> bool:
+    """Let a record be unknown that was only looked at; whether it was."""
+    if hold.mark.looked:
+        hold.end()
+    return hold.mark.looked
+
+
+def _note(found: Sequence[Found], engine: Engine | None) -> None:
+    """What nobody had noted, and is ours, is noted now: if we are killed, it is found again."""
+    for hold, left in found:
+        if engine and left.fate != "leave" and left.containers and hold.mark.engine is None:
+            hold.tell(engine=engine.info().address, looked=False)
+
+
 def _let_settle(holds: Sequence[Hold], report: Reporter) -> None:
     """What a process asked for that was killed a moment ago may still be under way."""
     youngest = min((each.age for each in holds if each.mark.engine is not None), default=SETTLED)
@@ -128,11 +150,14 @@ def _let_settle(holds: Sequence[Hold], report: Reporter) -> None:
         time.sleep(SETTLED - max(youngest, 0.0))
 
 
-def _foreseen(found: Found) -> Recovered:
-    words = {"close": "finish", "harvest": "finish", "unbegun": "remove", "cleanup": "remove"}
+def _foreseen(found: Found, engine: Engine | None, report: Reporter) -> Iterator[Recovered]:
+    words = {"close": "finish", "harvest": "finish", "unbegun": "remove"}
     fate = found.left.fate
-    what = words.get(fate, fate)
-    return Recovered(what=what, name=_name(found), text=found.left.text, id=found.held.identity)
+    if fate != "cleanup":
+        yield _said(found, words.get(fate, fate), found.left.text)
+    elif names := foresee_remains(found, engine, report):  # of a closed record, say: not that
+        name, text = ", ".join(names), found.left.text
+        yield Recovered(what="remove", name=name, text=text, id=found.held.identity)
 
 
 def _name(found: Found) -> str:
@@ -193,7 +218,7 @@ def _end(found: Found, engine: Engine | None, report: Reporter) -> Recovered | N
     if left.fate == "leave":
         return _said(found, "left", left.text)
     if left.fate in ("cleanup", "unbegun"):
-        removed = remove_remains(found, engine)
+        removed = remove_remains(found, engine, report)
         return _removed(removed, left.text, hold.identity) if removed else None
     if left.fate == "close":
         return _of_run(found, close_run(left, hold, engine))
@@ -201,9 +226,8 @@ def _end(found: Found, engine: Engine | None, report: Reporter) -> Recovered | N
         return _of_run(found, lose_run(left, hold, engine))
     assert engine is not None  # which has told of its container
     assert left.state is not None
-    return _of_run(
-        found, end_run(left, hold, Ending(state=left.state, cause="exited"), engine, report)
-    )
+    ending = Ending(state=left.state, cause=hold.mark.cause)
+    return _of_run(found, end_run(left, hold, ending, engine, report))
 
 
 def _of_run(found: Found, record: Record) -> Recovered:

@@ -11,11 +11,11 @@ from msgspec.structs import replace
 from reprorun import files, store
 from reprorun.engine import Engine
 from reprorun.environment.lock_text import lock_text
-from reprorun.errors import EngineUnavailable
-from reprorun.model import Outcome, Plan
+from reprorun.errors import EngineError, EngineUnavailable
+from reprorun.model import RUN_LABEL, Outcome, Plan
 from reprorun.probe.hardware import hardware_of
-from reprorun.workflow.attend import attend
-from reprorun.workflow.carrying import carry_in, create_container
+from reprorun.workflow.attend import Ending, attend
+from reprorun.workflow.carrying import Created, carry_in, create_container
 from reprorun.workflow.console import Console
 from reprorun.workflow.dockerfile import dockerfile_of
 from reprorun.workflow.finish import Exited, finish, remove_container
@@ -24,6 +24,7 @@ from reprorun.workflow.keeper import Keeper, utc_now
 from reprorun.workflow.lending import lent
 from reprorun.workflow.report import Reporter
 
+FINISH = "the run has ended; the next command, or `reprorun recover`, brings home what it made"
 BRING_HOME = "`reprorun recover` waits for it and brings home what it makes"
 
 
@@ -42,10 +43,10 @@ def run(
     Raises:
         EngineUnavailable: the engine stopped answering; the container may go on.
         EngineError: it refused, or what the run made could not be brought out.
+        KeyboardInterrupt: the container is gone; or the run is over, and the container may be kept.
     """
     report.step("running", shlex.join(plan.container.command))
-    keeper.tell(engine=engine.info().address)
-    container, carried = create_container(plan.container, engine, keeper.log_dir)
+    container, carried = _create(plan, engine, keeper)
     try:
         if carried:
             report.progress("the engine does not see our files: sending them")
@@ -53,15 +54,31 @@ def run(
         keeper.update(status="running", started=utc_now())
         with nullcontext() if carried else lent(keeper.log_dir, plan.container):
             exited = _until_it_ends(plan, environment, engine, container, keeper, report)
+        return finish(replace(exited, carried=carried), engine, keeper, report)
     except EngineUnavailable:  # the container may well go on, and be found again
         if carried and keeper.record.status == "running":
             report.note(f"{plan.container.name} goes on without us: {BRING_HOME}")
         raise
-    except BaseException:
-        remove_container(container, engine, keeper, report)
+    except BaseException as error:
+        if not keeper.is_over:
+            remove_container(container, engine, keeper, report)
+        elif isinstance(error, KeyboardInterrupt):
+            report.note(FINISH)
         raise
-    exited = replace(exited, carried=carried)
-    return finish(exited, engine, keeper, report)
+
+
+def _create(plan: Plan, engine: Engine, keeper: Keeper) -> Created:
+    """Create the container. The engine may do so although nobody waits for it any more."""
+    keeper.tell(engine=engine.info().address)
+    keeper.leaves_container = True  # until it is removed
+    try:
+        return create_container(plan.container, engine, keeper.log_dir)
+    except EngineUnavailable:
+        raise
+    except EngineError:
+        found = engine.labelled_containers(f"{RUN_LABEL}={keeper.record.id}")
+        keeper.leaves_container = bool(found)
+        raise
 
 
 def _until_it_ends(
@@ -81,6 +98,7 @@ def _until_it_ends(
             report,
             timeout=plan.container.limits.timeout,
             meanwhile=lambda: _write_texts(plan, environment, keeper),
+            exited=lambda ending: _note(ending, keeper),
         )
         cut_off = None if ending.heard_all else f"{store.CONSOLE_FILE} is incomplete: cut off"
     return Exited(
@@ -90,6 +108,12 @@ def _until_it_ends(
         tail=console.tail,
         notes=tuple(note for note in (console.failure, cut_off) if note),
     )
+
+
+def _note(ending: Ending, keeper: Keeper) -> None:
+    """From here on what it made is not to be lost, nor why it has ended."""
+    keeper.remember(exit_code=ending.state.exit_code)
+    keeper.tell(cause=ending.cause)
 
 
 def _write_texts(plan: Plan, environment: Environment, keeper: Keeper) -> None:

@@ -20,6 +20,8 @@ _Ended = tuple[Found, "Ending | EngineError"]
 def wait_for(running: Sequence[Found], engine: Engine) -> Iterator[_Ended]:
     """Wait for containers. Each is stopped when its time is over, counted from its start.
 
+    That is taken from the record: the engine's clock may be another.
+
     Ctrl-C ends the waiting and nothing else.
 
     Yields:
@@ -71,8 +73,8 @@ def _ending(found: Found, engine: Engine) -> Ending:
 
 
 def _time_left(found: Found) -> float:
-    record, state = found.left.record, found.left.state
+    record = found.left.record
     limit = record.limits.timeout if record else None
-    if limit is None or state is None or state.started is None:
+    if record is None or limit is None or record.started is None:
         return threading.TIMEOUT_MAX
-    return max(0.0, limit - seconds_between(state.started))
+    return max(0.0, limit - max(0.0, seconds_between(record.started)))

@@ -269,6 +269,53 @@ def test_an_interrupt_while_the_image_is_built(script: Script, tmp_path: Path) -
     assert containers_of(done.record.id) == []
 
 
+@pytest.fixture
+def own_state(bench: Bench, tmp_path: Path) -> None:
+    """What other tests have under way is not looked at."""
+    bench.env = {**bench.env, "XDG_STATE_HOME": str(tmp_path / "state")}
+
+
+@pytest.mark.usefixtures("own_state")
+def test_an_interrupt_about_the_start_leaves_no_container(script: Script) -> None:
+    bench = script("open('left.txt', 'w').write('kept')\n")
+    assert bench.exec("train.py").code == 0  # the image is there now
+    for number in range(8):
+        process, log_dir = bench.start("train.py")
+        assert process.stderr is not None
+        assert any(b"running" in line for line in process.stderr)
+        time.sleep(number * 0.003)  # its container is created, attached to, started
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode in (0, 130)  # it may have ended just before
+        assert bench.reprorun("recover").code == 0
+        record = read_record(str(log_dir))
+        assert record.status in ("interrupted", "finished")
+        assert containers_of(record.id) == []
+
+
+@pytest.mark.usefixtures("own_state")
+def test_an_interrupt_while_outputs_are_brought_out(script: Script, tmp_path: Path) -> None:
+    """The host does that where the container's main process could not."""
+    text = "import os, time\nopen('left.txt', 'w').write('kept')\nos.kill(-1, 9)\ntime.sleep(9)\n"
+    bench = script(text)
+    with proxy(tmp_path, hold="/changes") as engine:
+        bench.env["DOCKER_HOST"] = engine.address
+        process, log_dir = bench.start("train.py")
+        assert engine.held.wait(60)
+        process.send_signal(signal.SIGINT)
+        done = finish(process, log_dir)
+    assert done.code == 130
+    assert "brings home what it made" in done.err
+    assert done.record.status == "running"
+    assert len(containers_of(done.record.id)) == 1
+    del bench.env["DOCKER_HOST"]
+    assert bench.reprorun("recover").code == 0
+    assert (done.record.status, done.record.exit_code) == ("failed", 137)
+    assert (log_dir / "outputs/left.txt").read_text() == "kept"
+    assert_valid(log_dir)
+    assert containers_of(done.record.id) == []
+
+
 # ---------------------------------------------------------------- by the engine
 
 

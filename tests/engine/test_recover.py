@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from reprorun.store import read_record
+from reprorun.workflow.outcome import FROM_OUTSIDE
 
 from .bench import CHECKOUT, REPRORUN, Bench, Done, containers_of
 from .complete import assert_complete, assert_valid
@@ -29,6 +30,15 @@ while not os.path.exists("/log/go"):
     time.sleep(0.05)
 os.unlink("/log/go")
 sys.stdout.write("done\\n")
+"""
+
+SAVES = """\
+import time
+try:
+    print("begun", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    open("saved.txt", "w").write("a part of it")
 """
 
 
@@ -129,9 +139,21 @@ def test_its_time_limit_counts_from_its_start(own: Bench) -> None:
     assert (done.code, done.record.status, done.record.exit_code) == (0, "failed", 124)
     assert done.record.reason == "exceeded its time limit of 3 s (--timeout)"
     assert done.record.seconds
-    assert 2.5 < done.record.seconds < 8
+    assert 1.5 < done.record.seconds < 8  # the engine's time to start it counts, too
     assert_valid(log_dir)
     assert containers_of(run_id) == []
+
+
+def test_who_is_stopped_from_outside_and_saves_what_there_is_was_interrupted(own: Bench) -> None:
+    own.write({"train.py": SAVES})
+    log_dir, run_id = left_running(own)
+    for container in containers_of(run_id):
+        container.stop(timeout=30)
+    done = recover(own, log_dir)
+    assert (done.code, done.record.status, done.record.exit_code) == (0, "interrupted", 130)
+    assert done.record.reason == FROM_OUTSIDE
+    assert [output.path for output in done.record.outputs] == ["outputs/saved.txt"]
+    assert_valid(log_dir)
 
 
 def test_the_next_command_finishes_what_has_ended(own: Bench) -> None:
@@ -193,10 +215,13 @@ def test_a_run_in_the_hands_of_a_process_is_left_alone(own: Bench) -> None:
     assert read_record(str(log_dir)).status == "finished"
 
 
-def test_after_a_power_failure_records_are_found_by_their_place(own: Bench) -> None:
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_after_a_power_failure_records_are_found_by_their_place(
+    spoil: Callable[[Path], object], own: Bench
+) -> None:
     log_dir, _ = left_running(own)
     for path in Path(own.env["XDG_STATE_HOME"], "reprorun/held").iterdir():
-        path.unlink()
+        spoil(path)
     (log_dir / "go").touch()
     assert recover(own, log_dir, str(log_dir.parent)).code == 0
     assert read_record(str(log_dir)).status == "finished"

@@ -194,6 +194,31 @@ def test_a_stop_after_the_end_of_the_command_has_not_ended_it(environment, tmp_p
     assert told["interrupted"] is False
 
 
+def test_who_is_stopped_and_ends_well_was_stopped(environment, tmp_path):
+    code = "trap 'exit 0' INT; echo ready; while :; do sleep 0.05; done"
+    process = started("sh", "-c", code, env=environment)
+    process.send_signal(STOP_SIGNAL)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert report(tmp_path)["interrupted"] is True
+
+
+def test_a_stop_counts_while_the_command_lives(monkeypatch):
+    """Also between its end and the moment in which that is noticed."""
+    passed_on = set()
+    monkeypatch.setattr(supervise, "_PASSED_ON", passed_on)
+    child = subprocess.Popen(["true"], start_new_session=True)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    supervise._pass_on(child.pid, signal.SIGINT)
+    assert not passed_on
+    child.wait(20)
+    supervise._pass_on(child.pid, signal.SIGINT)
+    assert not passed_on
+    with subprocess.Popen(["sleep", "30"], start_new_session=True) as child:
+        supervise._pass_on(child.pid, STOP_SIGNAL)
+    assert passed_on == {signal.SIGINT}
+
+
 def test_signals_are_default_in_the_command():
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN);"

@@ -39,7 +39,7 @@ MEMORY = "ran out of memory: it used the limit of 64 MiB (--memory), and the ker
         (ending(130), None, "interrupted", 130, FROM_OUTSIDE),
         (ending(130), GuestReport(signal="SIGINT"), "interrupted", 130, FROM_OUTSIDE),
         (ending(1), GuestReport(interrupted=True), "interrupted", 1, FROM_OUTSIDE),
-        (ending(0), GuestReport(interrupted=True), "finished", 0, None),
+        (ending(0), GuestReport(interrupted=True), "interrupted", 130, FROM_OUTSIDE),  # it saved
         (ending(130), GUEST, "failed", 130, "ended with exit code 130"),
         (ending(158), None, "interrupted", 130, FROM_OUTSIDE),  # it was told to stop, not yet begun
         (ending(158), GUEST, "failed", 158, "ended with exit code 158"),

@@ -9,9 +9,11 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
 import pytest
 
 from reprorun import cli, files, held, known, store
@@ -20,15 +22,19 @@ from reprorun.errors import BuildFailed, EngineError, EngineUnavailable
 from reprorun.files import SCRATCH_PREFIX
 from reprorun.held import Hold, Mark
 from reprorun.model import ContainerSpec, Hardware, Limits, Mount, Record
-from reprorun.workflow import harvest
+from reprorun.workflow import finish, harvest
+from reprorun.workflow.abandoned import look, take_unmarked
+from reprorun.workflow.attend import Cause, Ending
 from reprorun.workflow.console_again import write_console
 from reprorun.workflow.end_again import AWAY, NOT_HARVESTED, RECOVERED
+from reprorun.workflow.finish import Exited
 from reprorun.workflow.keeper import Keeper, utc_now
-from reprorun.workflow.outcome import FROM_OUTSIDE
+from reprorun.workflow.outcome import BY_USER, FROM_OUTSIDE
 from reprorun.workflow.recover import Recovered, Scope, recover, recover_by_the_way
 from reprorun.workflow.remains import clear_cache
 from reprorun.workflow.removing import remove_record
 from reprorun.workflow.report import Silent
+from reprorun.workflow.wait_for import _time_left
 
 from ...kit import FAKE_BASE
 from . import values
@@ -318,6 +324,27 @@ def test_its_time_limit_holds(killed: Killed) -> None:
     assert killed.record.exit_code == 124
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_its_time_limit_is_no_matter_of_the_engines_clock(
+    hours: int, killed: Killed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed.run(lambda process: process.sleep(1) or 0, limits=Limits(timeout=5))  # type: ignore[func-returns-value]
+    [container] = killed.engine.containers
+    state = killed.engine.state
+    started = datetime.now(timezone.utc) + timedelta(hours=hours)
+    told = msgspec.structs.replace(state(container), started=started.isoformat())
+    monkeypatch.setattr(killed.engine, "state", lambda _: told)
+    [found] = look(held_again(killed), killed.engine)
+    assert found.left.fate == "wait"
+    assert 0 < _time_left(found) <= 5
+    found.held.let_go()
+
+
+def held_again(killed: Killed) -> list[Hold]:
+    killed.die()
+    return held.take_over()
+
+
 def test_who_interrupts_the_waiting_changes_nothing(
     killed: Killed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,6 +493,50 @@ def test_a_last_word_that_could_not_be_written(
     assert (killed.record.status, killed.record.reason) == ("failed", "no space")
 
 
+@pytest.mark.parametrize(
+    ("cause", "status", "code", "reason"),
+    [
+        ("timeout", "failed", 124, "exceeded its time limit of 9 s (--timeout)"),
+        ("interrupted", "interrupted", 130, BY_USER),
+        ("exited", "finished", 0, None),
+    ],
+)
+@pytest.mark.parametrize("carried", [False, True])
+def test_why_it_ended_is_not_forgotten(
+    cause: Cause,
+    status: str,
+    code: int,
+    reason: str | None,
+    carried: bool,
+    killed: Killed,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An experiment that saves what it has when it is stopped, and ends with 0."""
+    keeper = killed.ended(works, limits=Limits(timeout=9))
+    [container] = killed.engine.containers
+    ending = Ending(state=killed.engine.state(container), cause=cause)
+    exited = Exited(container=container, name="it", ending=ending, carried=carried)
+    keeper.leaves_container = True
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finish, "carry_home", full)
+        patch.setattr(harvest, "extract", full)
+        with pytest.raises(EngineError), keeper.telling_failures():
+            finish.finish(exited, killed.engine, keeper, Silent())
+        assert killed.record.status == "failed"
+        assert killed.record.reason
+        assert "could not be brought out" in killed.record.reason
+        killed.recover()  # and once more
+    killed.recover()
+    record = killed.record
+    assert (record.status, record.exit_code, record.reason) == (status, code, reason)
+    assert [output.path for output in record.outputs] == ["outputs/result.txt"]
+    assert killed.engine.containers == {}
+
+
 def test_what_fails_once_more_still_has_its_reason(
     killed: Killed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -530,6 +601,42 @@ def test_dry_run_does_nothing(killed: Killed) -> None:
     assert killed.record.status == "running"
     assert len(killed.engine.containers) == 1
     assert held.is_any_left()
+
+
+def test_dry_run_names_nothing_that_stays(killed: Killed, tmp_path: Path) -> None:
+    killed.ended(works)
+    killed.engine.containers.clear()
+    killed.die()
+    assert [each.what for each in killed.recover()] == ["lost"]
+    place = str(killed.place.parent)
+    held.hold("no-record", paths=(place, str(tmp_path / "gone")), wanted=place).let_go()
+    assert killed.recover(place, dry_run=True) == []
+    assert killed.recover(place) == []
+
+
+def test_dry_run_names_the_container_of_a_closed_record(killed: Killed) -> None:
+    keeper = killed.ended(works)
+    keeper.tell(harvested=True)
+    keeper.update(status="finished", exit_code=0)
+    killed.die()
+    [foreseen] = killed.recover(dry_run=True)
+    assert (foreseen.what, foreseen.name) == ("remove", f"reprorun-{ID}")
+    assert (foreseen.text, foreseen.id) == ("its record is finished", ID)
+    [done] = killed.recover()
+    assert (done.what, done.name) == ("removed", foreseen.name)
+
+
+def test_dry_run_names_what_goes(killed: Killed, tmp_path: Path) -> None:
+    killed.place.mkdir()
+    unfinished = tmp_path / ".reprorun-0123.tmp"
+    unfinished.write_text("")
+    killed.engine.images["reprorun/build:abc"] = FAKE_BASE
+    held.hold("abc", engine="", paths=(str(unfinished),), wanted=str(killed.place)).let_go()
+    [foreseen] = killed.recover(dry_run=True)
+    assert foreseen.name == f"reprorun/build:abc, {unfinished}, {killed.place}"
+    assert unfinished.exists()
+    [done] = killed.recover()
+    assert (done.name, done.what, foreseen.what) == (foreseen.name, "removed", "remove")
 
 
 # ---------------------------------------------------------------- what is no run
@@ -621,6 +728,25 @@ def test_a_step_of_a_build_stays_known_until_the_engine_says_what_it_is(
     assert (found.what, found.name) == ("removed", step)
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_step_of_a_build_whose_engine_has_another_clock(
+    hours: int, killed: Killed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = utc_now()
+    step = killed.engine.create(ContainerSpec(image="base:1", command=("python",), name="odd"))
+    held.hold(ID, engine="", step=step, since=began).let_go()
+    created = (datetime.now(timezone.utc) + timedelta(hours=hours)).isoformat()
+    told = msgspec.structs.replace(killed.engine.state(step), created=created)
+    monkeypatch.setattr(killed.engine, "state", lambda _: told)
+    said = Told()
+    assert list(recover(Scope(), lambda: killed.engine, said)) == []
+    [note] = said.notes
+    assert f"container {step} is left" in note
+    assert list(killed.engine.containers) == [step]
+    assert list(recover(Scope(), lambda: killed.engine, said)) == []
+    assert said.notes == [note]  # not once more
+
+
 def refusing(why: str) -> Callable[[str], NoReturn]:
     def refuse(container: str) -> NoReturn:
         raise EngineError(f"the engine refused: {why}")
@@ -645,6 +771,16 @@ def test_a_directory_of_the_users_stays(killed: Killed) -> None:
     hold.let_go()
     killed.recover()
     assert list(killed.place.iterdir()) == []
+
+
+def test_a_directory_for_a_re_run_that_was_about_to_have_it(killed: Killed) -> None:
+    """A check makes it; the run that has it from there on had claimed it, and told nothing."""
+    store.use_log_dir(str(killed.place))
+    held.hold(os.urandom(8).hex(), paths=[str(killed.place)]).let_go()
+    held.hold(ID, wanted=str(killed.place)).let_go()
+    assert {found.what for found in killed.recover()} == {"removed"}
+    assert not killed.place.exists()
+    assert held.log_dirs() == set()
 
 
 @pytest.mark.parametrize("others", [0, 2])
@@ -775,6 +911,112 @@ def test_a_record_that_came_from_elsewhere_is_left(
     [found] = killed.recover(str(tmp_path / "copies"))
     assert found.what == "left"
     assert store.read_record(str(tmp_path / "copies/run")).status == "running"
+    assert not held.is_any_left()
+
+
+def foreign(place: Path) -> None:
+    """A record of another machine, on a disk that both have."""
+    host = Hardware(node="elsewhere")
+    made = values.record(id="theirs", status="running", exit_code=None, host=host)
+    values.keep(place, store.record_text(made))
+
+
+def dry(killed: Killed, place: Path) -> None:
+    killed.recover(str(place), dry_run=True)
+
+
+def without_engine(killed: Killed, place: Path) -> None:
+    with pytest.raises(EngineUnavailable):
+        list(recover(Scope((str(place),)), unreachable, Silent()))
+
+
+def broken_off(killed: Killed, place: Path) -> None:
+    found = recover(Scope((str(place),)), lambda: killed.engine, Silent())
+    assert next(found).what == "left"
+    found.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("end", [dry, without_engine, broken_off])
+def test_what_recover_only_looked_at_is_not_noted(
+    end: Callable[[Killed, Path], None], killed: Killed, tmp_path: Path
+) -> None:
+    foreign(tmp_path / "shared/run")
+    end(killed, tmp_path / "shared")
+    assert not held.is_any_left()
+    assert killed.recover() == []
+    assert store.read_record(str(tmp_path / "shared/run")).status == "running"
+
+
+def test_what_a_killed_recover_only_looked_at(killed: Killed, tmp_path: Path) -> None:
+    foreign(tmp_path / "shared/run")
+    for each in take_unmarked([str(tmp_path / "shared")], []):
+        each.let_go()
+    told = Told()
+    recover_by_the_way(lambda: killed.engine, told)
+    assert told.notes == []
+    [left] = killed.recover(str(tmp_path))
+    assert "it was begun on elsewhere" in left.text
+    assert killed.recover() == []
+    assert store.read_record(str(tmp_path / "shared/run")).status == "running"
+    assert not held.is_any_left()
+
+
+def test_a_run_that_nobody_has_noted_is_noted_when_it_is_found(killed: Killed) -> None:
+    go = threading.Event()
+    killed.run(lambda process: go.wait(30) * 0)
+    killed.die()
+    held.take_over()[0].end()
+    assert killed.recover(unmarked=False, wait=False) == []
+    for unmarked in (True, False):
+        found = killed.recover(unmarked=unmarked, wait=False)
+        assert [each.what for each in found] == ["running"]
+    go.set()
+    assert [each.what for each in killed.recover()] == ["finished"]
+
+
+# ---------------------------------------------------------------- after a power failure
+
+
+def power_failure(killed: Killed) -> Path:
+    """What was noted of a run has not come to the disk, but that there is something."""
+    killed.die()
+    mark = Path(held._directory(), ID)
+    mark.write_bytes(b"")
+    return mark
+
+
+def test_of_a_run_nothing_can_be_read(killed: Killed) -> None:
+    killed.ended(works)
+    power_failure(killed)
+    [left] = killed.recover(unmarked=False, wait=False)
+    assert left.what == "left"
+    assert "`reprorun recover` looks for its record" in left.text
+    assert len(killed.engine.containers) == 1
+    assert names(killed.recover()) == [("finished", "exit code 0")]
+    assert [output.path for output in killed.record.outputs] == ["outputs/result.txt"]
+    assert killed.engine.containers == {}
+    assert not held.is_any_left()
+
+
+def test_of_a_run_nothing_can_be_read_and_where_its_record_lies_neither(killed: Killed) -> None:
+    killed.ended(works)
+    power_failure(killed)
+    known.forget_record(ID)
+    held.hold("other", engine="").let_go()  # so that the engine is asked
+    for scope in ({"unmarked": False}, {}):
+        [left] = killed.recover(**scope)
+        assert (left.what, left.name) == ("left", f"reprorun-{ID}")
+        assert len(killed.engine.containers) == 1
+        assert killed.record.status == "running"
+    assert names(killed.recover(str(killed.place))) == [("finished", "exit code 0")]
+    assert killed.engine.containers == {}
+
+
+def test_of_something_without_a_container_nothing_can_be_read(killed: Killed) -> None:
+    held.hold(ID).let_go()
+    Path(held._directory(), ID).write_bytes(b"")
+    assert [each.what for each in killed.recover(unmarked=False)] == ["left"]
+    assert killed.recover() == []
     assert not held.is_any_left()
 
 
