@@ -138,8 +138,8 @@ def _by_key(node: Node) -> dict[Hashable, Any] | None:
 
 def _key(value: Any, depth: int = 0) -> Hashable:
     """Something to tell keys apart by: 1, 1.0 and True are three."""
-    if not isinstance(value, Node):
-        return (type(value).__name__, value)
+    if not isinstance(value, Node):  # a bytearray is no key, but a pickle may say so
+        return (type(value).__name__, value) if isinstance(value, Hashable) else _OPAQUE
     if depth > _DEPTH or value.pairs or value.kind in ("list", "dict", "set"):
         return _OPAQUE
     parts = [value.what, value.args, value.state, *value.items]

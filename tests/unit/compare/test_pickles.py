@@ -95,6 +95,21 @@ def test_numpy_1_and_2_are_alike() -> None:
     assert compare("x.pkl", array, old).verdict == "equivalent"
 
 
+@pytest.mark.parametrize("keyed", [False, True])
+def test_what_no_set_and_no_dict_can_hold(keyed: bool) -> None:
+    """A pickle can say that a bytearray is in one, or is a key."""
+
+    def odd(content: bytes) -> bytes:
+        item = b"\x96" + len(content).to_bytes(8, "little") + content
+        return (
+            b"\x80\x05" + (b"}(" + item + b"K\x01u" if keyed else b"\x8f(" + item + b"\x90") + b"."
+        )
+
+    assert compare("x.pkl", odd(b"one"), odd(b"one")).verdict in ("identical", "equal")
+    assert compare("x.pkl", odd(b"one"), odd(b"two")).verdict == "different"
+    assert compare("x.pkl", odd(b"one") + b"1", odd(b"one") + b"2").verdict == "different"
+
+
 def test_nothing_is_loaded() -> None:
     one, other = pickle.dumps([Trap(), 1]), pickle.dumps([Trap(), 2])
     assert first(compare("x.pkl", one, other)) == ("[1]", "1", "2")
