@@ -167,12 +167,21 @@ def _has_ended(child: int) -> bool:
 def _wait_for(child: int) -> tuple[int, int]:
     """Waits for the command; reaps processes that have lost their parent meanwhile.
 
+    Signals are waited for, not caught: one that came just before a wait would be heard after it.
+
     Returns:
         The command's wait status, and the peak memory of the largest process in bytes.
     """
     peak = 0
+    awaited = {*_FORWARDED, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     while True:
-        ended, status, usage = os.wait4(-1, 0)
+        ended, status, usage = os.wait4(-1, os.WNOHANG)
+        if not ended:
+            number = signal.sigwait(awaited)
+            if number != signal.SIGCHLD:
+                _pass_on(child, number)
+            continue
         peak = max(peak, usage.ru_maxrss * 1024)
         if ended == child:
             return status, peak
