@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Literal
 
 from reprorun.engine.protocol import Layer
@@ -48,14 +48,9 @@ def write_archive(
     names = []
     for number, layer in enumerate(layers):
         names.append(f"layer-{number}.tar")
-        digest = hashlib.sha256()
         yield tar_header(names[-1], layer.size)
-        for piece in layer.pieces():
-            digest.update(piece)
-            yield piece
+        own.append((yield from _content(layer)))
         yield b"\0" * (-layer.size % tarfile.BLOCKSIZE)
-        own.append(f"sha256:{digest.hexdigest()}")
-        layer.made(own[-1])
     sent([*below, *own])
     config = json.dumps(_config(spec, parent, [*below, *own]), sort_keys=True).encode()
     if form == "docker":
@@ -64,6 +59,20 @@ def write_archive(
         sizes = [0] * len(below) + [layer.size for layer in layers]
         yield from _oci_end(config, tags, list(zip([*below, *own], sizes, strict=True)), names)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
+
+
+def _content(layer: Layer) -> Generator[bytes, None, str]:
+    """The tar of a layer; returns its digest, which is not taken twice: the engine does that."""
+    if layer.is_kept:
+        yield from layer.pieces()
+        return str(layer.diff_id)
+    digest = hashlib.sha256()
+    for piece in layer.pieces():
+        digest.update(piece)
+        yield piece
+    diff_id = f"sha256:{digest.hexdigest()}"
+    layer.made(diff_id)
+    return diff_id
 
 
 def _docker_end(config: bytes, tags: Sequence[str], names: list[str]) -> Iterator[bytes]:

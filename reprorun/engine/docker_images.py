@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -99,10 +99,17 @@ class DockerImages(DockerTalk):
 
         if not self._info.takes_layers:
             return self._make_by_building(spec, layers, progress)
-        with self._talking(BuildFailed):
+        with self._talking(BuildFailed), self._written_early(layers[held:]):
             form: Form = "oci" if self._info.name == "podman" else "docker"
             load(self._client, spec, layers, held, progress, form)
         return self._built(spec.tag, [])
+
+    def _written_early(self, layers: Sequence[Layer]) -> AbstractContextManager[None]:
+        from reprorun.engine.writeback import is_worth_it, written_early
+
+        here = not self._info.remote and self._info.shared is None
+        worth_it = here and is_worth_it(sum(layer.size for layer in layers))
+        return written_early(self._info.root_dir) if worth_it else nullcontext()
 
     def _make_by_building(
         self, spec: ImageSpec, layers: Sequence[Layer], progress: Progress

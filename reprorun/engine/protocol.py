@@ -66,6 +66,11 @@ class Layer(Protocol):
         ...
 
     @property
+    def is_kept(self) -> bool:
+        """Whether the tar was kept when its digest was taken. Engines see whether it still is."""
+        ...
+
+    @property
     def size(self) -> int:
         """Bytes of the tar."""
         ...
@@ -75,7 +80,7 @@ class Layer(Protocol):
         ...
 
     def made(self, diff_id: str) -> None:
-        """Told the digest of the tar when it has been read to the end."""
+        """Told the digest of the tar when it has been read to the end, unless it was kept."""
         ...
 
 

@@ -20,7 +20,7 @@ from functools import cache
 from typing import BinaryIO
 
 from reprorun import files
-from reprorun.environment import tar, wheel
+from reprorun.environment import kept, tar, wheel
 from reprorun.environment.skeleton import guest_files, skeleton
 from reprorun.errors import LockFailed
 from reprorun.model import (
@@ -41,7 +41,6 @@ WORTH_A_LAYER = 16 << 20  # bytes of wheels; storing 2 MiB of them takes as long
 MOST_LAYERS = 60  # of wheels; engines allow about 125 in all
 _REST = "the virtual environment and the part of reprorun that runs inside"
 LARGEST_KEPT = 1 << 30  # bytes of a layer whose tar is kept
-_PIECE = 1 << 18  # bytes of it that are sent at once; 1 MiB takes the processor half as long again
 _OWN_PACKAGE = "reprorun/"  # from an index: the guest is the part of this very one
 
 
@@ -142,6 +141,11 @@ class WheelLayer:
         self._entries = tar.with_parents([*found, *self._beside])
 
     @property
+    def is_kept(self) -> bool:
+        """Whether it is read from the tar that is kept; it must be open."""
+        return self._kept is not None
+
+    @property
     def size(self) -> int:
         """Bytes of its tar; it must be open."""
         if self._kept is not None:
@@ -152,10 +156,10 @@ class WheelLayer:
     def pieces(self) -> Iterator[bytes]:
         """Its tar; it must be open."""
         if self._kept is not None:
-            return _read(self._kept)
+            return kept.read(self._kept)
         assert self._entries is not None, "it is not open"
         pieces = tar.stream(self._entries)
-        return pieces if self.size > LARGEST_KEPT else _kept(pieces, self._tar)
+        return pieces if self.size > LARGEST_KEPT else kept.keep(pieces, self._tar)
 
     def made(self, diff_id: str) -> None:
         """Remember the digest of the tar.
@@ -171,6 +175,15 @@ class WheelLayer:
         self._known = diff_id
         with suppress(OSError):  # then it is made again next time
             files.write(self._path, diff_id.encode("ascii"))
+
+    def verify(self) -> None:
+        """Look at the tar that is kept, since an engine has refused it.
+
+        Raises:
+            DamagedLayer: it is not what it was. It is gone now.
+        """
+        if self._kept is not None:
+            self.made(kept.digest_of(self._kept))
 
     def close(self) -> None:
         """Let go of what it is read from."""
@@ -200,6 +213,7 @@ class PlainLayer:
 
     def __init__(self, title: str, entries: Sequence[tar.Entry]) -> None:
         self.title = title
+        self.is_kept = False
         self._data = b"".join(tar.stream(entries))
         self.diff_id = f"sha256:{hashlib.sha256(self._data).hexdigest()}"
         self.size = len(self._data)
@@ -244,56 +258,3 @@ def _shared(big: Sequence[Package]) -> list[list[Package]]:
         there += package.wheel.size or 0
         left -= package.wheel.size or 0
     return layers[:MOST_LAYERS]
-
-
-def _read(file: BinaryIO) -> Iterator[bytes]:
-    file.seek(0)
-    while piece := file.read(_PIECE):
-        yield piece
-
-
-def _kept(pieces: Iterator[bytes], path: str) -> Iterator[bytes]:
-    """The pieces as they come; when all have been read they are kept."""
-    copy = _Copy(path)
-    try:
-        for piece in pieces:
-            copy.write(piece)
-            yield piece
-        copy.finish()
-    finally:
-        copy.discard()
-
-
-class _Copy:
-    """A file that is written on the side: where the disk has no room for it, there is none."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._unfinished = f"{path}.{os.urandom(4).hex()}"
-        self._file: BinaryIO | None = None
-        with suppress(OSError):
-            self._file = open(self._unfinished, "xb")  # noqa: SIM115  # closed by discard
-
-    def write(self, piece: bytes) -> None:
-        """Write a piece, or give up."""
-        try:
-            if self._file:
-                self._file.write(piece)
-        except OSError:
-            self.discard()
-
-    def finish(self) -> None:
-        """It is whole."""
-        if self._file:
-            with suppress(OSError):
-                self._file.close()
-                os.replace(self._unfinished, self._path)
-
-    def discard(self) -> None:
-        """It is not wanted, or has its name already."""
-        if self._file:
-            with suppress(OSError):
-                self._file.close()
-            with suppress(OSError):
-                os.unlink(self._unfinished)
-        self._file = None

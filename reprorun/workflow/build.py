@@ -20,6 +20,7 @@ from reprorun.engine import Engine
 from reprorun.environment.fetch import fetch_whole
 from reprorun.environment.layers import DamagedLayer, WheelLayer, environment_layers
 from reprorun.environment.tar import EPOCH
+from reprorun.errors import BuildFailed
 from reprorun.launch_archive import ArchiveLimits, guarded
 from reprorun.model import (
     DIGEST_LABEL,
@@ -119,6 +120,10 @@ def _make(
     try:
         _open([layer for layer in layers[held:] if not layer.open_kept()], get)
         return engine.make(spec, layers, held, report.progress)
+    except BuildFailed:
+        for layer in layers:
+            layer.verify()
+        raise
     finally:
         for layer in layers:
             layer.close()
@@ -219,6 +224,7 @@ class FileLayer:
     """A layer whose tar is a file."""
 
     diff_id = None
+    is_kept = False
 
     def __init__(self, title: str, content: IO[bytes]) -> None:
         self.title = title

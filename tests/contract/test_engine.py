@@ -157,6 +157,7 @@ class ALayer:
         self.size = len(self._tar)
         self.digest = f"sha256:{hashlib.sha256(self._tar).hexdigest()}"
         self.diff_id = self.digest if known else None
+        self.is_kept = False
         self.read = 0
 
     def pieces(self) -> Iterator[bytes]:
@@ -272,6 +273,25 @@ def test_a_layer_that_breaks_on_the_way_makes_no_image(kit: Kit, whole: int) -> 
         kit.engine.remove_image(image.id)
     assert left == ()
     assert made(kit, "torn", ALayer("x.txt", b"1")).layers
+
+
+def test_a_layer_that_was_kept_is_the_engines_to_verify(kit: Kit) -> None:
+    """Where it is built, its digest is taken all the same, and told."""
+    layers = [ALayer(f"{n}.bin", os.urandom(13 << 20), known=True) for n in range(7)]
+    for layer in layers:
+        layer.is_kept = True
+    good = made(kit, "kept", *layers[:1])
+    assert good.layers == (*base_of(kit).layers, layers[0].digest)
+    mark = uuid.uuid4().hex
+    layers[1].diff_id = "sha256:" + "0" * 64
+    if kit.engine.info().takes_layers:
+        with pytest.raises(BuildFailed):
+            made(kit, "damaged", *layers, labels={"mark": mark})
+        assert kit.engine.image(kit.tag("damaged")) is None
+    else:
+        assert layers[1].digest in made(kit, "damaged", *layers).layers
+        assert layers[1].diff_id == layers[1].digest
+    assert kit.engine.labelled_images(f"mark={mark}") == ()
 
 
 class Short(ALayer):

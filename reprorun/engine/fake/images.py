@@ -123,7 +123,10 @@ class FakeImages:
             if len(data) != layer.size:
                 raise BuildFailed(f"{layer.title}: {len(data)} bytes came, {layer.size} were said")
             own.append(f"sha256:{hashlib.sha256(data).hexdigest()}")
-            layer.made(own[-1])
+            if not layer.is_kept:
+                layer.made(own[-1])
+            elif layer.diff_id != own[-1]:
+                raise BuildFailed(f"{layer.title}: {own[-1]} came, {layer.diff_id} was said")
             self._tars[own[-1]] = Tar([data])
             inside |= self._tars[own[-1]].names
         env = dict(entry.partition("=")[::2] for entry in parent.env)

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from reprorun import files
 from reprorun.engine.fake import FakeEngine
 from reprorun.environment.fetch import fetch_whole, keep
 from reprorun.environment.layers import BIG, environment_layers
+from reprorun.errors import BuildFailed
 from reprorun.model import Image, ImageSpec, Lock, Package, RemoteFile
 from reprorun.plan import plan_environment
 from reprorun.workflow.build import build_environment, layer_titles
@@ -101,6 +103,50 @@ def test_layers_that_another_process_forgets_meanwhile(
         assert made(here, "b") == good
     assert len(tries) == 1
     assert made(engine(), "c") == good
+
+
+@pytest.mark.parametrize("has_first", [False, True])
+def test_a_kept_layer_that_an_engine_refuses_is_made_anew(
+    monkeypatch: pytest.MonkeyPatch, has_first: bool
+) -> None:
+    lock = Lock(packages=(package("big", BIG, told=True), package("small", 10, told=True)))
+    notes: list[str] = []
+    report = Silent()
+    monkeypatch.setattr(report, "note", notes.append)
+
+    def made(engine: FakeEngine, digest: str) -> Image:
+        plan = plan_environment("1", BASE, digest * 64, layer_titles(lock, BASE))
+        return build_environment(plan, lock, (), engine, report, offline=True)
+
+    def engine() -> FakeEngine:
+        return FakeEngine(images={"base:1": Image(id=BASE.id, layers=("sha256:layer",))})
+
+    first = engine()
+    good = made(first, "a")
+    here = first if has_first else engine()
+    if has_first:
+        (other,) = [tag for tag in first.images if tag != "base:1"]
+        first.images[other] = replace(first.images[other], layers=good.layers[:2])
+    _, last = environment_layers(lock, BASE)
+    tar = Path(files.cache_directory("layers"), f"{last.note}.tar")
+    whole = tar.read_bytes()
+    tar.write_bytes(b"x" + whole[1:])
+    assert made(here, "b").layers == good.layers
+    assert [f"the layer of {last.title} in the cache" in note for note in notes] == [True]
+    assert tar.read_bytes() == whole
+
+
+def test_what_an_engine_refuses_for_another_reason_is_told_as_it_says() -> None:
+    lock = Lock(packages=(package("big", BIG, told=True),))
+    plan = plan_environment("1", BASE, "a" * 64, layer_titles(lock, BASE))
+    engine = FakeEngine(images={"base:1": Image(id=BASE.id, layers=("sha256:layer",))})
+    build_environment(plan, lock, (), engine, Silent(), offline=True)  # its layers are kept now
+    engine.remove_image(plan.tag)
+    engine.refuse_build = "no space left"
+    kept = sorted(os.listdir(files.cache_directory("layers")))
+    with pytest.raises(BuildFailed, match="no space left"):
+        build_environment(plan, lock, (), engine, Silent(), offline=True)
+    assert sorted(os.listdir(files.cache_directory("layers"))) == kept
 
 
 def test_what_was_damaged_in_the_cache_is_fetched_anew_and_told(tmp_path: Path) -> None:

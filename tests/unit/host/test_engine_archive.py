@@ -96,6 +96,18 @@ def test_only_layers_that_are_missing_are_sent() -> None:
     }  # fmt: skip
 
 
+def test_what_was_kept_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, new = layer("kept"), layer("new")
+    said = "sha256:" + "7" * 64
+    kept.is_kept, kept.diff_id = True, said
+    told: list[str] = []
+    monkeypatch.setattr(kept, "made", told.append)
+    data = archive(kept, new)
+    assert config(data)["rootfs"]["diff_ids"] == [*BELOW, said, new.diff_id]
+    assert unpacked(data)["layer-0.tar"] == b"".join(kept.pieces())
+    assert told == []
+
+
 def test_settings_without_a_layer() -> None:
     data = archive()
     assert config(data)["rootfs"]["diff_ids"] == list(BELOW)
@@ -159,7 +171,7 @@ def test_digests_are_told_before_the_last_piece() -> None:
 class Lying:
     """A layer that says another size than it has."""
 
-    title, diff_id, size = "lies", None, 10_000
+    title, diff_id, is_kept, size = "lies", None, False, 10_000
 
     def pieces(self) -> Iterator[bytes]:
         yield b"short"

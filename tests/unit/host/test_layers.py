@@ -264,10 +264,14 @@ def test_a_kept_tar_that_was_damaged_is_thrown_away(tmp_path: Path) -> None:
     data = tar_of(layer, paths)
     layer.made(f"sha256:{hashlib.sha256(data).hexdigest()}")
     kept = Path(files.cache_directory("layers"), f"{layer.note}.tar")
+    assert layer.open_kept()
+    layer.verify()
+    layer.close()
     kept.write_bytes(b"x" + data[1:])
     assert layer.open_kept()
+    assert layer.is_kept
     with pytest.raises(DamagedLayer, match=r"the layer of tool 1\.0 in the cache"):
-        layer.made(f"sha256:{hashlib.sha256(kept.read_bytes()).hexdigest()}")
+        layer.verify()
     assert not layer.open_kept()
     assert tar_of(layer, paths) == data
 

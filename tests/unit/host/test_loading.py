@@ -14,6 +14,7 @@ class Sized:
 
     title = "some layer"
     diff_id = None
+    is_kept = False
 
     def __init__(self, size: int) -> None:
         self.size = size
