@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 LEAST = 32 << 20  # bytes; less is written in no time
-MOST = (
-    512 << 20
-)  # bytes; Docker's own copies, soon removed, are written too: on a slow disk, too much
+MOST = 512 << 20  # bytes; Docker's own copies, soon removed, are written too: slow disks take long
 PAUSE = 0.2  # seconds between one writing and the next
 
 
