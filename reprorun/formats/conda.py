@@ -14,16 +14,16 @@ from reprorun.formats.target import Target
 from reprorun.model import Value, Wanted
 
 _NOT_PACKAGES = {"python", "pip", "setuptools", "wheel"}
-_SPEC = re.compile(
-    r"(?:[\w./:-]+::)?([A-Za-z0-9_][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*(.*?)", re.DOTALL
-)
+_SPEC = re.compile(r"(?:[\w./:-]+::)?([A-Za-z0-9_][A-Za-z0-9._-]*)\s*(.*)", re.DOTALL)
+_IN_BRACKETS = re.compile(r"""\s*(\w+)\s*=\s*(?:'([^']*)'|"([^"]*)"|([^\s,'"\[\]]+))\s*(?:,|$)""")
+_LEFT_OUT = {"build", "build_number", "channel", "subdir"}  # in brackets; an index has none
 _ADVICE = (
     "Move them under `pip:`, name system packages in an apt.txt, or give a Dockerfile with --file."
 )
 
 
 class Spec(Value, frozen=True, kw_only=True):
-    """One conda package: `numpy=1.21`, `numpy>=1.2,<2`, `numpy 1.21.2 py39_0`."""
+    """One conda package: `numpy=1.21`, `numpy 1.21.2 py39_0`, `numpy[version='>=1.2,<2']`."""
 
     name: str
     versions: str = ""  # as PEP 440 spells them
@@ -50,13 +50,24 @@ def read_conda(root: str, path: str, target: Target) -> Wanted:
 
 
 def python_of(root: str, path: str) -> str | None:
-    """The Python that an environment.yml pins, X.Y or X.Y.Z."""
+    """The Python that an environment.yml pins, X.Y."""
+    pinned = re.match(r"(?:==|~=)(3\.\d+)", _python_versions(root, path))
+    return pinned[1] if pinned else None
+
+
+def python_range_of(root: str, path: str) -> str | None:
+    """The Pythons that an environment.yml allows, as PEP 440 spells them.
+
+    None where it says nothing, or pins one: of that, `python_of` has the X.Y, which is all that
+    the names of base images have.
+    """
+    versions = _python_versions(root, path)
+    return None if re.match(r"==3\.\d", versions) else versions or None
+
+
+def _python_versions(root: str, path: str) -> str:
     specs, _ = _dependencies(root, path)
-    for spec in specs:
-        pinned = re.match(r"(?:==|~=)(3\.\d+)", spec.versions) if spec.name == "python" else None
-        if pinned:
-            return pinned[1]
-    return None
+    return next((spec.versions.strip(",") for spec in specs if spec.name == "python"), "")
 
 
 def _dependencies(root: str, path: str) -> tuple[list[Spec], tuple[str, ...]]:
@@ -87,10 +98,34 @@ def _content(root: str, path: str) -> dict[str, Any]:
 
 
 def _spec(entry: str, path: str) -> Spec:
-    found = _SPEC.fullmatch(entry.strip())
-    if not found:
+    outside, opened, brackets = entry.strip().partition("[")
+    found = _SPEC.fullmatch(outside.strip())
+    if not found or (opened and not brackets.endswith("]")):
         raise UsageError(f"{path}: {entry!r} is no package as conda names them.")
-    return Spec(name=found[1].lower(), versions=_versions(found[2], entry, path))
+    written = _in_brackets(brackets[:-1], found[2], entry, path) if opened else found[2]
+    return Spec(name=found[1].lower(), versions=_versions(written, entry, path))
+
+
+def _in_brackets(brackets: str, outside: str, entry: str, path: str) -> str:
+    """The versions of `[version='>=1.2', build=py39_0]`, else those that stand outside.
+
+    Raises:
+        UsageError: what is in the brackets can't be read, or names more than an index has.
+    """
+    named: dict[str, str] = {}
+    rest = brackets.strip()
+    while rest:
+        one = _IN_BRACKETS.match(rest)
+        if not one:
+            raise UsageError(f"{path}: what is in the brackets of {entry!r} can't be read.")
+        named[one[1]] = one[2] or one[3] or one[4] or ""
+        rest = rest[one.end() :]
+    unknown = set(named) - _LEFT_OUT - {"version"}
+    if unknown or (outside and "version" in named):
+        raise UsageError(
+            f"{path}: of {entry!r}, only a version can be had from a package index, and one alone."
+        )
+    return named.get("version", outside)
 
 
 def _versions(written: str, entry: str, path: str) -> str:

@@ -93,6 +93,15 @@ def parse(line: Line) -> Parts:
     )
 
 
+def with_marker(text: str, marker: str) -> str:
+    """A requirement that counts only where a marker holds, besides its own."""
+    if not marker:
+        return text
+    bare = re.sub(r"\s#.*$", "", text)
+    requirement, own = _split_marker(bare, plain="://" not in bare)
+    return f"{requirement} ; " + (f"({own}) and ({marker})" if own else marker)
+
+
 def _without_hashes(text: str) -> tuple[str, tuple[str, ...]]:
     hashes = tuple(_HASH.findall(text))
     return _HASH.sub("", text).strip(), hashes

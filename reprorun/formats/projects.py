@@ -10,7 +10,7 @@ from msgspec import field
 
 from reprorun.errors import UsageError
 from reprorun.formats import tree
-from reprorun.formats.line import Line, normalized
+from reprorun.formats.line import Line, normalized, with_marker
 from reprorun.formats.places import (
     PYPROJECT,
     SETUP_CFG,
@@ -226,13 +226,30 @@ def _from_setup(root: str, directory: str) -> LocalProject | None:
     first, second = py or SetupCall(), cfg or SetupCall()
     path = py_path if py and (py.requires or not cfg) else cfg_path
     name = first.name or second.name
-    extras = first.extras or second.extras
+    conditional, extras = _by_extra(first.extras or second.extras)
     return LocalProject(
         directory=directory,
         name=normalized(name) if name else None,
-        requires=_lines(path, directory, first.requires or second.requires),
-        extras={normalized(key): _lines(path, directory, v) for key, v in extras.items()},
+        requires=_lines(path, directory, (*(first.requires or second.requires), *conditional)),
+        extras={extra: _lines(path, directory, lines) for extra, lines in extras.items()},
         python=first.python or second.python,
         places=placed(root, directory, (first.package_dir or second.package_dir).get("")),
         files=tuple(p for p, found in ((py_path, py), (cfg_path, cfg)) if found),
     )
+
+
+def _by_extra(
+    given: dict[str, tuple[str, ...]],
+) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """What is needed without any extra, and the extras.
+
+    setuptools takes keys like `NAME:MARKER`; those without a name are no extras, but dependencies
+    where the marker holds.
+    """
+    found: dict[str, tuple[str, ...]] = {"": ()}
+    for key, lines in given.items():
+        name, _, marker = key.partition(":")
+        extra = normalized(name.strip())
+        needed = (with_marker(line, marker.strip()) for line in lines)
+        found[extra] = (*found.get(extra, ()), *needed)
+    return found.pop(""), found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from reprorun.errors import UsageError
 from reprorun.formats import tree
@@ -13,7 +15,10 @@ from reprorun.formats.poetry_versions import alternatives
 from reprorun.formats.shapes import maybe_text, table
 from reprorun.model import Value
 
-_PYTHONS = ("3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
+_MINORS = tuple(f"3.{minor}" for minor in range(16, 7, -1))  # newest first
 
 
 class Python(Value, frozen=True, kw_only=True):
@@ -40,6 +45,8 @@ def find_python(root: str, directories: tuple[str, ...], found: Found | None) ->
     version, source = _exact(root, directories) or _of_deciding(root, found) or (None, None)
     required, says_so = _required(root, directories, found)
     said, notes = _as_specifier(required, says_so) if required else (None, ())
+    if said and version is None:
+        version = _of_old_releases(said)
     return Python(
         version=version,
         required=said,
@@ -119,6 +126,10 @@ def _required(
 
 def _of_lock(root: str, found: Found) -> str | None:
     path = found.source
+    if found.kind == "conda":
+        from reprorun.formats.conda import python_range_of
+
+        return python_range_of(root, path)
     if found.kind in ("uv-lock", "pylock"):
         content = tree.read_table(root, path)
         return maybe_text(content.get("requires-python"), path, "requires-python")
@@ -149,14 +160,40 @@ def _of_setup_cfg(root: str, path: str) -> str | None:
 
 
 def _as_specifier(text: str, source: str | None) -> tuple[str | None, tuple[str, ...]]:
-    """As PEP 440 spells it. Of alternatives, such as `~2.7 || ^3.6`, the only one for Python 3."""
+    """As PEP 440 spells it. Of alternatives, such as `~2.7 || ^3.6`, the only one that will do.
+
+    Where none of them will, it is the last: that no image has such a Python is said later.
+    """
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     found = alternatives(text, f"{source}: the versions of Python")
     try:
-        usable = [one for one in found if any(map(SpecifierSet(one).contains, _PYTHONS))]
+        ranges = [SpecifierSet(one) for one in found]
     except InvalidSpecifier as error:
         raise UsageError(f"{source}: {text!r} are no versions of Python: {error}") from error
-    if len(usable) == 1:
-        return usable[0] or None, ()
+    if len(found) > 1:
+        usable = [one for one, range_ in zip(found, ranges, strict=True) if any(_minors(range_))]
+        found = usable or found[-1:]
+    if len(found) == 1:
+        return found[0] or None, ()
     return None, (f"{source}: Python {text} are several ranges; none of them is enforced",)
+
+
+def _of_old_releases(specifier: str) -> str | None:
+    """The newest X.Y of a range that leaves out the newest release of each, such as `==3.10.12`.
+
+    Of all other ranges, the names of base images tell which will do, and there is more to choose.
+    """
+    from packaging.specifiers import SpecifierSet
+
+    range_ = SpecifierSet(specifier)
+    if any(range_.contains(f"{minor}.99") for minor in _MINORS):
+        return None
+    return next(_minors(range_), None)
+
+
+def _minors(range_: SpecifierSet) -> Iterator[str]:
+    """Each X.Y of which some release will do, newest first."""
+    for minor in _MINORS:
+        if any(range_.contains(f"{minor}.{patch}") for patch in range(49, -1, -1)):
+            yield minor

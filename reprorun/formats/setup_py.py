@@ -162,11 +162,19 @@ def _extras(
         return {}
     try:
         value = evaluate(node, names)
-    except NotConstant:
+    except NotConstant as error:
+        if _has_conditions(node):
+            raise _computed(path, error, node, "extras_require") from error
         return {}  # an extra that is asked for and is not there is an error then
     if not isinstance(value, dict):
         raise UsageError(f"{path}, line {node.lineno}: extras_require is no dict.")
     return {str(key): _lines(lines, path, node, "an extra") for key, lines in value.items()}
+
+
+def _has_conditions(node: ast.expr) -> bool:
+    """Whether there is a key `:MARKER` in sight, whose requirements are no extra."""
+    constants = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
+    return any(isinstance(value, str) and value.startswith(":") for value in constants)
 
 
 def _package_dir(given: dict[str, ast.expr], names: dict[str, Any]) -> dict[str, str]:

@@ -44,6 +44,13 @@ def listing(*entries: str) -> str:
         ("conda-forge::numpy=1.21", "numpy==1.21.*"),
         ("pytorch=1.12.1", "torch==1.12.1.*"),
         ("PyTorch", "torch"),
+        ("scikit-learn[version='>=1.4']", "scikit-learn>=1.4"),
+        ('numpy[version=">=1.2,<2", build=py39_0]', "numpy>=1.2,<2"),
+        ("numpy [ version = 1.21 ]", "numpy==1.21"),
+        ("conda-forge::numpy[version=1.21.*,channel=main]", "numpy==1.21.*"),
+        ("numpy=1.21[build=py39_0,subdir=linux-64]", "numpy==1.21.*"),
+        ("'numpy >=1.2 [build_number=3]'", "numpy>=1.2"),
+        ("numpy=1.2*", "numpy==1.2.*"),  # in conda, too, it is 1.2 and 1.2.1, not 1.20
     ],
 )
 def test_versions(entry: str, line: str, tmp_path: Path) -> None:
@@ -91,6 +98,14 @@ def test_what_only_conda_has_is_named_at_once(tmp_path: Path) -> None:
         ("dependencies: ['numpy 1.2|1.3']", "has alternatives"),
         ("dependencies: ['numpy>=x']", "can't be read"),
         ("dependencies: ['>=1']", "is no package"),
+        ("dependencies: ['numpy[mkl]']", "brackets of .* can't be read"),
+        ("dependencies: ['numpy[version=>=1,<2]']", "brackets of .* can't be read"),
+        ("dependencies: ['numpy[version=1|2]']", "has alternatives"),
+        ("dependencies: ['numpy[version=1.2', x]", "is no package"),
+        ("dependencies: ['numpy>=1[version=1.2]']", "one alone"),
+        ("dependencies: ['numpy[version=1]x[build=2]']", "brackets of .* can't be read"),
+        ("dependencies: ['numpy[version=1.2]=1']", "is no package"),
+        ("dependencies: ['numpy[md5=0123]']", "only a version"),
         ("dependencies: [numpy", "can't be read"),
         ("!!python/object/apply:os.system [touch mark]", "can't be read"),
     ],

@@ -8,6 +8,7 @@ import pytest
 
 from reprorun.errors import UsageError
 from reprorun.formats.poetry_versions import admits, python_marker, specifier
+from reprorun.formats.projects import read_project
 from reprorun.model import Wanted
 
 from . import trees
@@ -224,3 +225,38 @@ def test_a_bare_setup_py_leaves_it_to_setup_cfg(tmp_path: Path) -> None:
     files = {"setup.py": "import setuptools\nsetuptools.setup()\n", "setup.cfg": cfg}
     found = setup(tmp_path, "setup.py", **files, **{"a.txt": "numpy\n", "b.txt": "six\n"})
     assert found.lines == ("numpy", "six")
+
+
+CONDITIONS = """from setuptools import setup
+setup(
+    install_requires=['numpy'],
+    extras_require={
+        ':python_version<"3.12"': ['tomli  # why', 'mock ; os_name == "posix" or os_name == "nt"'],
+        ': sys_platform == "linux"': ['p @ https://example.invalid/p-1.zip ; os_name == "posix"'],
+        'Dev': ['pytest'],
+        'dev:python_version<"3.9"': ['attrs>=20'],
+    },
+)
+"""
+
+
+def test_conditions_in_extras_require_are_markers_as_in_setuptools(tmp_path: Path) -> None:
+    found = setup(tmp_path, "setup.py", **{"setup.py": CONDITIONS})
+    assert found.lines == (
+        "numpy",
+        'tomli ; python_version<"3.12"',
+        'mock ; (os_name == "posix" or os_name == "nt") and (python_version<"3.12")',
+        'p @ https://example.invalid/p-1.zip ; (os_name == "posix") and (sys_platform == "linux")',
+    )
+    read = read_project(str(tmp_path), ".")
+    assert set(read.extras) == {"dev"}
+    assert [line.text for line in read.extra("dev")] == [
+        "pytest",
+        'attrs>=20 ; python_version<"3.9"',
+    ]
+
+
+def test_conditions_in_setup_py_beside_a_list_in_setup_cfg(tmp_path: Path) -> None:
+    py = "from setuptools import setup\nsetup(extras_require={':os_name==\"nt\"': ['six']})\n"
+    files = {"setup.py": py, "setup.cfg": "[options]\ninstall_requires = numpy\n"}
+    assert setup(tmp_path, "setup.py", **files).lines == ("numpy", 'six ; os_name=="nt"')

@@ -75,6 +75,7 @@ def test_constants(text: str, requires: list[str], tmp_path: Path) -> None:
         ("setup(install_requires=['%1000000000s' % 'x'])", 2),
         ("setup(install_requires=['{0.__class__}'.format('x')])", 2),
         ("setup(install_requires=['{:>1000000000}'.format('x')])", 2),
+        ("setup(extras_require={':os_name==\"nt\"': ['x'], 'a': f()})", 2),
     ],
 )
 def test_what_is_computed_is_an_error_with_its_line(text: str, line: int, tmp_path: Path) -> None:

@@ -154,6 +154,9 @@ def test_a_python_that_will_not_do(
 # ---------------------------------------------------------------- from files to an error
 
 
+ASKS = "[project]\nname = 'x'\nversion = '1'\nrequires-python = '{}'\n"
+
+
 def found_in(root: Path, **files: str) -> Requirements:
     for name, text in files.items():
         (root / name).write_text(text)
@@ -177,7 +180,34 @@ def test_the_file_that_is_wrong_is_the_one_that_is_named(tmp_path: Path) -> None
         ({"runtime.txt": "python-3.10.4\n"}, "3.10"),
         ({"setup.cfg": "[metadata]\nname=x\n[options]\npython_requires = <3.10\n"}, "3.9"),
         ({"train.txt": ""}, "3.11"),
+        ({"pyproject.toml": ASKS.format("~=3.10.4")}, "3.10"),
+        ({"pyproject.toml": ASKS.format("==3.9.18")}, "3.9"),
+        ({"pyproject.toml": ASKS.format(">=3.8.1,<3.9")}, "3.8"),
+        ({"environment.yml": "dependencies: ['python<3.10']"}, "3.9"),
     ],
 )
 def test_from_files(files: dict[str, str], wanted: str, tmp_path: Path) -> None:
     assert wanted_python(spec(), found_in(tmp_path, **files)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"pyproject.toml": ASKS.format("==3.7.*")}, "pyproject.toml wants Python ==3.7.*; there"),
+        (
+            {"environment.yml": "dependencies: [python=2.7]"},
+            "environment.yml wants Python ==2.7.*; there",
+        ),
+    ],
+)
+def test_no_image_has_what_a_file_wants(files: dict[str, str], wanted: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        wanted_python(spec(), found_in(tmp_path, **files))
+    assert str(caught.value).startswith(wanted)
+
+
+def test_the_patch_number_counts(tmp_path: Path) -> None:
+    requirements = found_in(tmp_path, **{"pyproject.toml": ASKS.format("==3.10.12")})
+    assert check_python(base("3.10.12"), spec(), requirements) is None
+    with pytest.raises(UsageError, match=r"wants Python ==3\.10\.12, but .* has 3\.10\.14"):
+        check_python(base("3.10.14"), spec(), requirements)

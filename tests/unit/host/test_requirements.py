@@ -256,7 +256,41 @@ def test_a_lock_that_is_not_there(tmp_path: Path) -> None:
             "Pipfile.lock",
         ),
         ({"environment.yml": "dependencies: [python=3.9.7, pip]"}, "3.9", None, "environment.yml"),
-        ({"environment.yml": "dependencies: ['python>=3.9']"}, None, None, None),
+        (
+            {"environment.yml": "dependencies: ['python>=3.9,<3.12']"},
+            None,
+            ">=3.9,<3.12",
+            "environment.yml",
+        ),
+        (
+            {"environment.yml": "dependencies: ['python[version=\">=3.9\"]']"},
+            None,
+            ">=3.9",
+            "environment.yml",
+        ),
+        (
+            {"environment.yml": "dependencies: ['python~=3.9.2']"},
+            "3.9",
+            "~=3.9.2",
+            "environment.yml",
+        ),
+        (
+            {"environment.yml": "dependencies: [python=2.7]"},
+            None,
+            "==2.7.*",
+            "environment.yml",
+        ),
+        ({"environment.yml": "dependencies: [python]"}, None, None, None),
+        (
+            {
+                "environment.yml": "dependencies: ['python>=3.9']",
+                "pyproject.toml": '[project]\nname = "x"\nversion = "1"\nrequires-python = ">=3.8"',
+                ".python-version": "3.10",
+            },
+            "3.10",
+            ">=3.8",
+            ".python-version",
+        ),
         ({"other/.python-version": "3.9"}, None, None, None),
     ],
 )
@@ -286,6 +320,42 @@ def test_pythons_that_can_not_be_had(name: str, text: str, tmp_path: Path) -> No
     with pytest.raises(UsageError) as caught:
         find(tmp_path, "train.py", {name: text})
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "python", "required"),
+    [
+        ("~=3.10.4", None, "~=3.10.4"),
+        (">=3.11.2,<3.12", None, ">=3.11.2,<3.12"),
+        (">=3.8.1,<3.9", None, ">=3.8.1,<3.9"),
+        ("==3.7.*", None, "==3.7.*"),
+        (">=3.20", None, ">=3.20"),
+        ("==3.10.12", "3.10", "==3.10.12"),
+        (">=3.9.2,<3.10.5,!=3.9.*", "3.10", ">=3.9.2,<3.10.5,!=3.9.*"),
+        ("<3.10.5", None, "<3.10.5"),
+    ],
+)
+def test_every_single_range_of_python_is_kept(
+    asked: str, python: str | None, required: str, tmp_path: Path
+) -> None:
+    found = find(tmp_path, "t.py", {"pyproject.toml": f'{PROJECT}requires-python = "{asked}"'})
+    assert (found.python, found.requires_python, found.notes) == (python, required, ())
+    assert found.requires_python_source == "pyproject.toml"
+
+
+@pytest.mark.parametrize(
+    ("asked", "required"),
+    [
+        ("~2.7 || ~3.10.4", ">=3.10.4,<3.11"),
+        ("3.9.7 || ~2.7", "==3.9.7"),
+        ("~2.7 || ~3.6", ">=3.6,<3.7"),  # of none are there images: that is said later
+    ],
+)
+def test_of_alternatives_the_only_one_that_will_do(
+    asked: str, required: str, tmp_path: Path
+) -> None:
+    found = find(tmp_path, "t.py", {"pyproject.toml": POETRY.replace("^3.9", asked)})
+    assert (found.requires_python, found.notes) == (required, ())
 
 
 def test_several_ranges_of_python_are_told(tmp_path: Path) -> None:
