@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, NamedTuple
 
 from reprorun.experiment.command import bare_command, to_local_command, user_variables
 from reprorun.experiment.guest import current_guest
+from reprorun.experiment.log_directory import directory_in_container, make_log_dir
 
 ENGINES = ("docker", "podman", "local")
 LARGEST_ARGUMENT = 32 * 1024  # bytes; the whole command is one argument, and Linux allows 128 KiB
@@ -195,8 +196,8 @@ def _run_inside(task: Task) -> int:
     """In a container already: a subprocess, with a directory of its own in the record."""
     guest = current_guest()
     assert guest is not None
-    log_dir = os.path.join(guest.log_dir, os.path.basename(task.log_dir))
-    os.makedirs(log_dir)
+    wanted = directory_in_container(guest.log_dir, task.log_dir, task.log_dir)
+    log_dir = make_log_dir(wanted, use_existing=False)  # of tasks whose names end alike, too
     for name, data in task.payloads.items():
         with open(os.path.join(log_dir, name), "wb") as file:
             file.write(data)

@@ -13,7 +13,7 @@ from reprorun.experiment.guest import current_guest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from reprorun.sweeps.values import Axis, PointsSpec
+    from reprorun.sweeps.values import PointsSpec
     from reprorun.workflow.gather import Connect
     from reprorun.workflow.sweep import SweepRequest, Swept
 
@@ -80,6 +80,8 @@ def sweep(
 ) -> SweepResult:
     """Run a launcher many times, side by side, each time with other parameters.
 
+    Values of parameters are what JSON has: numpy's numbers become plain ones, tuples lists.
+
     Args:
         script: The launcher.
         grid: Values by parameter; every combination is run.
@@ -117,8 +119,8 @@ def sweep(
     from reprorun.cli.engines import chosen_engine
     from reprorun.cli.secrets import refuse_secret_args, refuse_secret_params
     from reprorun.errors import UsageError
-    from reprorun.json_text import refuse_nan
     from reprorun.model import RunSpec
+    from reprorun.sweeps.plain import plain_params
     from reprorun.workflow.drive import Policy
     from reprorun.workflow.sweep import SweepRequest
 
@@ -126,10 +128,8 @@ def sweep(
         raise UsageError("resume names the sweep's directory: leave name and log_dir.")
     place = os.path.dirname(os.path.realpath(script))
     connect = chosen_engine(engine, place)
-    common = dict(params or {})
-    refuse_nan(common, "params")
-    for given in (common, grid or {}, zipped or {}, *points):
-        refuse_secret_params(given, "parameter")
+    common = plain_params(params or {}, "params")
+    refuse_secret_params(common, "parameter")
     refuse_secret_args(args)
     request = SweepRequest(
         spec=RunSpec(
@@ -168,31 +168,16 @@ def _points(
     sample_seed: int,
     common: dict[str, Any],
 ) -> PointsSpec:
-    from reprorun.json_text import refuse_nan
+    from reprorun.cli.secrets import refuse_secret_params
     from reprorun.sweeps.grid_text import points_of
+    from reprorun.sweeps.plain import plain_axes, plain_params
 
-    rows = tuple(dict(point) for point in points)
-    refuse_nan(rows, "points")
-    spec, _ = points_of(rows, _axes(zipped), _axes(grid), sample, sample_seed, common)
+    rows = tuple(plain_params(point, f"points[{number}]") for number, point in enumerate(points))
+    in_hand, combined = plain_axes(zipped or {}, "zipped"), plain_axes(grid or {}, "grid")
+    for given in (*rows, in_hand, combined):
+        refuse_secret_params(given, "parameter")
+    spec, _ = points_of(rows, in_hand, combined, sample, sample_seed, common)
     return spec
-
-
-def _axes(given: Mapping[str, Sequence[Any]] | None) -> dict[str, Axis]:
-    return {name: _axis(name, values) for name, values in (given or {}).items()}
-
-
-def _axis(name: str, values: Sequence[Any]) -> Axis:
-    from reprorun.errors import UsageError
-    from reprorun.json_text import refuse_nan
-    from reprorun.sweeps.values import Span
-
-    if isinstance(values, range) and len(values):
-        return Span(range=(values[0], values[-1], values.step))
-    if isinstance(values, str):
-        raise UsageError(f"{name}={values!r} is one text; give a list of values.")
-    found = tuple(values)
-    refuse_nan(found, name)
-    return found
 
 
 def _run(

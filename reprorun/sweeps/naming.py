@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from reprorun.json_text import canonical
@@ -32,10 +33,15 @@ def name_of(params: Params, *, mixed: bool = False) -> str:
     """
     if not params:
         return NO_PARAMS
-    name = "_".join(f"{key}={_text_of(value)}" for key, value in params.items())
+    name = "_".join(f"{_key_of(key)}={_text_of(value)}" for key, value in params.items())
     if mixed or len(name.encode()) > LONGEST:
         return f"{_cut(name)}{_MARK}{_hash(params)}"
     return name
+
+
+def _key_of(key: str) -> str:
+    """The parameter's own name in a name; a `sweep.json` may hold any, such as `../x`."""
+    return key if key.isidentifier() else f"{re.sub(r'[^A-Za-z0-9_]', '', key)}{_MARK}{_hash(key)}"
 
 
 def _text_of(value: Any) -> str:

@@ -359,6 +359,24 @@ def test_inside_a_container_it_is_a_subprocess(
     assert (env["CUDA_VISIBLE_DEVICES"], env["A"]) == ("-1", "1")
 
 
+def test_inside_a_container_directories_that_end_alike_are_numbered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = {"log_dir": str(tmp_path), "root": "/workspace", "metadata": {}, "params": {}}
+    monkeypatch.setenv("REPRORUN_GUEST", json.dumps(told))
+    given: list[str] = []
+
+    def call(command: str, env: dict[str, str], **_: Any) -> int:
+        given.append(json.loads(env["REPRORUN_GUEST"])["log_dir"])
+        return 0
+
+    monkeypatch.setattr("subprocess.call", call)
+    asked = ["out/lr1/seed0", "out/lr2/seed0", "out/seed1/", "/"]
+    run_experiment(batch_tasks=[{"method_call": experiment, "log_dir": each} for each in asked])
+    assert given == [f"{tmp_path}/{name}" for name in ("seed0", "seed0_1", "seed1", "_")]
+    assert all(Path(each).is_dir() for each in given)
+
+
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [

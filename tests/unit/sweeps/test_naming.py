@@ -62,6 +62,24 @@ def test_odd_values_get_a_hash(value: Any, begin: str | None) -> None:
         assert re.fullmatch(re.escape(f"key={begin}~") + "[0-9a-f]{12}", name)
 
 
+@pytest.mark.parametrize(
+    ("key", "begin"),
+    [
+        ("opt/lr", "optlr"),
+        ("../x", "x"),
+        ("", ""),
+        ("-é\0\x1b", ""),
+        ("~", ""),
+        (".", ""),
+        ("1", "1"),
+    ],
+)
+def test_what_is_no_name_of_a_parameter_gets_a_hash(key: str, begin: str) -> None:
+    name = name_of({key: 1})  # as a `sweep.json` that somebody has written may have it
+    assert re.fullmatch(f"{begin}~[0-9a-f]{{12}}=1", name)
+    assert name != name_of({key + "/": 1})
+
+
 def test_values_of_different_types_have_different_names() -> None:
     values = [
         1,
