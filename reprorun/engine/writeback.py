@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 LEAST = 32 << 20  # bytes; less is written in no time
 MOST = 512 << 20  # bytes; Docker's own copies, soon removed, are written too: slow disks take long
@@ -39,22 +39,21 @@ def written_early(directory: str) -> Iterator[None]:
     try:
         yield
     finally:
-        ended.set()  # nobody waits for a writing that is under way
+        ended.set()  # a writing that is under way goes on; Docker would wait for it, too
 
 
 def _on_the_same_disk(directory: str) -> int | None:
     """The directory, or the nearest one above it that may be opened: a file descriptor."""
     try:
         disk = os.stat(directory).st_dev
-    except OSError:
-        return None
-    while os.stat(directory).st_dev == disk:
-        try:
-            return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        except PermissionError:
+        while os.stat(directory).st_dev == disk:
+            with suppress(PermissionError):
+                return os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             if directory == os.path.dirname(directory):
-                return None
+                break
             directory = os.path.dirname(directory)
+    except OSError:  # it can do without
+        pass
     return None
 
 

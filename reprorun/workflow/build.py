@@ -120,13 +120,28 @@ def _make(
     try:
         _open([layer for layer in layers[held:] if not layer.open_kept()], get)
         return engine.make(spec, layers, held, report.progress)
-    except BuildFailed:
-        for layer in layers:
-            layer.verify()
+    except (BuildFailed, DamagedLayer):
+        _look_at(layers)
         raise
     finally:
         for layer in layers:
             layer.close()
+
+
+def _look_at(layers: Sequence[WheelLayer]) -> None:
+    """Forget what is kept of the layers and is not what it was; after a power failure, many may be.
+
+    Raises:
+        DamagedLayer: there is some; the first.
+    """
+    damaged: DamagedLayer | None = None
+    for layer in layers:
+        try:
+            layer.verify()
+        except DamagedLayer as error:
+            damaged = damaged or error
+    if damaged:
+        raise damaged
 
 
 def layer_titles(lock: Lock, base: BaseImage) -> tuple[str, ...]:

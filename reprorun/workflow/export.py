@@ -87,6 +87,8 @@ def _read(log_dir: str) -> Record:
 
 def _free(target: str, log_dir: str) -> str:
     """The target, unless something is there or it lies in the record."""
+    if not target:
+        raise UsageError("-o is empty; name what is to be written (was a variable not set?).")
     if os.path.lexists(target):
         raise UsageError(f"{target} exists already; name another with -o.")
     inside, record = os.path.realpath(target), os.path.realpath(log_dir)

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from reprorun import files
+from reprorun.engine.context import write_context
 from reprorun.engine.fake import FakeEngine
 from reprorun.environment.fetch import fetch_whole, keep
 from reprorun.environment.layers import BIG, environment_layers
@@ -134,6 +135,35 @@ def test_a_kept_layer_that_an_engine_refuses_is_made_anew(
     assert made(here, "b").layers == good.layers
     assert [f"the layer of {last.title} in the cache" in note for note in notes] == [True]
     assert tar.read_bytes() == whole
+
+
+@pytest.mark.parametrize("built", [False, True])
+def test_kept_layers_that_are_all_damaged_are_made_anew_at_once(
+    monkeypatch: pytest.MonkeyPatch, built: bool
+) -> None:
+    """As a power failure leaves them; where the engine builds, one is noticed on the way."""
+    lock = Lock(packages=(package("big", BIG, told=True), package("small", 10, told=True)))
+    plan = plan_environment("1", BASE, "a" * 64, layer_titles(lock, BASE))
+    real, notes, tries = FakeEngine.make, list[str](), list[int]()
+
+    def make(self: FakeEngine, spec: ImageSpec, layers: Any, *rest: Any) -> Image:
+        tries.append(len(layers))
+        if built:
+            list(write_context("FROM x\n", layers))
+        return real(self, spec, layers, *rest)
+
+    def made() -> tuple[str, ...]:
+        engine = FakeEngine(images={"base:1": Image(id=BASE.id, layers=("sha256:layer",))})
+        return build_environment(plan, lock, (), engine, report, offline=True).layers
+
+    report = Silent()
+    monkeypatch.setattr(report, "note", notes.append)
+    good = made()
+    for tar in Path(files.cache_directory("layers")).glob("*.tar"):
+        tar.write_bytes(tar.read_bytes()[:1000])
+    monkeypatch.setattr(FakeEngine, "make", make)
+    assert made() == good
+    assert (len(notes), tries) == (1, [2, 2])
 
 
 def test_what_an_engine_refuses_for_another_reason_is_told_as_it_says() -> None:

@@ -412,6 +412,8 @@ def test_the_command(capsys: Capture) -> None:
         (["--format", "prov"], "'prov' is not one of 'ro-crate', 'slsa'"),
         (["--format", "slsa", "-o", "run/new"], "lies in the record"),
         (["--format", "ro-crate", "-o", "run/new"], "lies in the record"),
+        (["--format", "ro-crate", "-o", ""], "-o is empty"),
+        (["--format", "slsa", "-o", ""], "-o is empty"),
         (["--format", "ro-crate", "-o", "taken"], "taken exists already"),
         (["--format", "slsa", "-o", "taken"], "taken exists already"),
         (["--format", "ro-crate", "-o", "nowhere/x"], "can't be written"),
