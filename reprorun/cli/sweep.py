@@ -16,10 +16,13 @@ from reprorun.errors import UsageError
 
 if TYPE_CHECKING:
     from reprorun.cli.shown import Shown
+    from reprorun.sweeps.values import Head, PointsSpec
     from reprorun.workflow.sweep import Swept
 
 MANY = 20_000  # runs; more are asked about first
 _KEPT_BY_SWEEP = frozenset({"name", "log_dir"})
+_POINTS = frozenset({"grid", "zipped", "from_file"})
+_SAMPLE = frozenset({"sample", "sample_seed"})
 _OF_THE_LAUNCH = frozenset({
     "params", "inputs", "base_image", "file", "lock", "python", "platform", "as_of", "gpus",
     "memory", "cpus", "shm_size", "timeout", "numerics", "force_cpu", "rebuild", "args",
@@ -72,16 +75,17 @@ with_points = with_options(
 def sweep_command(context: click.Context, /, **given: Any) -> int:
     """Run a launcher many times, side by side, each time with other parameters.
 
-    The parameters go to the wrapped function, as with `exec -P`; where an argument behind -- holds
-    {KEY}, it takes the value instead. One image serves all runs; each keeps a record of its own in
-    the sweep's directory, beside sweep.json and sweep.csv. --resume DIR goes on with the code and
-    environment that the sweep had; with SCRIPT, with those of now.
+    The parameters, those of -P too, go to the wrapped function, as with `exec -P`; where an
+    argument behind -- holds {KEY}, it takes the value instead. One image serves all runs; each
+    keeps a record of its own in the sweep's directory, beside sweep.json and sweep.csv. --resume
+    DIR goes on with the code and environment that the sweep was given last; with SCRIPT, with
+    those of now.
 
     The exit code is 0 when every run is finished, 1 when some are not, 2 for wrong usage, 125 when
     the engine or the build failed, 130 when interrupted.
     """
     _refuse_contradictions(given, _flags(context))
-    request = _request(given) if given["script"] else _resumption(given)
+    request = _request(given) if given["script"] else _resumption(given, _flags(context))
     if given["dry_run"]:
         return _dry_run(request, given)
     _confirm(request.points, given["yes"])
@@ -134,7 +138,7 @@ def _request(given: dict[str, Any]) -> Any:
     )
 
 
-def _resumption(given: dict[str, Any]) -> Any:
+def _resumption(given: dict[str, Any], flags: frozenset[str]) -> Any:
     from reprorun import settings
     from reprorun.cli.options import parse_env
     from reprorun.cli.secrets import bare_names
@@ -143,9 +147,8 @@ def _resumption(given: dict[str, Any]) -> Any:
     from reprorun.workflow.sweep import Resumption
 
     kept = read_book(given["resume"]).head
-    anew = given["grid"] or given["zipped"] or given["from_file"]
     return Resumption(
-        points=_points(given, kept.params) if anew else kept.points,
+        points=_points_again(given, flags, kept),
         changes=Changes(
             env=parse_env(given["env"]),
             passed=bare_names(given["env"]),
@@ -157,6 +160,23 @@ def _resumption(given: dict[str, Any]) -> Any:
         policy=_policy(given),
         here=given["place"] != "ray",
     )
+
+
+def _points_again(given: dict[str, Any], flags: frozenset[str], kept: Head) -> PointsSpec:
+    """The points of a sweep that is gone on with: those that it had, unless flags say others."""
+    from msgspec.structs import replace
+
+    from reprorun.sweeps.points import Points
+
+    if flags & _POINTS:
+        anew: PointsSpec = _points(given, kept.params)
+        return anew
+    if not flags & _SAMPLE:
+        return kept.points
+    sample = given["sample"] if "sample" in flags else kept.points.sample
+    sampled = replace(kept.points, sample=sample, sample_seed=given["sample_seed"])
+    Points(sampled)  # raises where there are fewer
+    return sampled
 
 
 def _points(given: dict[str, Any], common: dict[str, Any]) -> Any:

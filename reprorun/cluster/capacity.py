@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from reprorun.errors import UsageError
-from reprorun.model import Value
+from reprorun.model import Gpus, Value
 from reprorun.sweeps.values import Ask
 
 AHEAD = 2  # times what fits at once is handed to Ray, so that no node waits for the next run
@@ -76,6 +76,19 @@ def _gpus(ask: Ask, nodes: Sequence[Node]) -> float:
             "run have its own."
         )
     return gpus / ask.runs_per_gpu
+
+
+def note_on_gpus(asked: Gpus, nodes: Iterable[Node], *, here: bool) -> str | None:
+    """What is to be said where runs could have had GPUs, and nobody asked for them.
+
+    Args:
+        asked: by the user.
+        nodes: of the cluster.
+        here: whether the submitting machine's engine offers some.
+    """
+    if asked.kind != "auto" or not (here or any(node.gpus for node in nodes)):
+        return None
+    return "on a cluster runs have no GPUs unless they ask for them: --gpus N"
 
 
 def _all_gpus(nodes: Sequence[Node]) -> int:

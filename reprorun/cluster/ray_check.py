@@ -6,6 +6,8 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from msgspec.structs import replace
+
 from reprorun import store
 from reprorun.cluster.arriving import receive_directories
 from reprorun.cluster.capacity import Node, Share, fits, refuse_too_large, share_of
@@ -55,6 +57,7 @@ def check_on_ray(
         EngineError: there is none, a node lacks what re-runs need, or the registry takes nothing.
         KeyboardInterrupt: interrupted; nothing is running any more.
     """
+    options = _without_auto(options)
     named = dict(enumerate(records))
 
     def placed(number: int, node: str) -> None:
@@ -166,6 +169,14 @@ class _Checks:
 
 def _error(record: str, error: ReprorunError) -> RecordCheck:
     return RecordCheck(record=record, verdict="error", error=str(error), exit_code=error.exit_code)
+
+
+def _without_auto(options: CheckOptions) -> CheckOptions:
+    """The same where GPUs are had only because a node has them: Ray may have given them away."""
+    asked = options.changes.gpus
+    if asked is None or asked.kind != "auto":
+        return options
+    return replace(options, changes=replace(options.changes, gpus=None))  # each record says
 
 
 def _share_of_record(path: str) -> Share:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from reprorun.cluster.arriving import receive_record
-from reprorun.cluster.capacity import Share, at_once, fits, refuse_too_large, share_of
+from reprorun.cluster.capacity import (
+    Node,
+    Share,
+    at_once,
+    fits,
+    note_on_gpus,
+    refuse_too_large,
+    share_of,
+)
 from reprorun.cluster.dispatch import Dispatch, Lost
 from reprorun.cluster.images import WantedImage, pushed
 from reprorun.cluster.messages import Came, error_of
@@ -19,6 +27,7 @@ from reprorun.cluster.taking import LostOnTheWay
 from reprorun.cluster.trees import PIECE
 from reprorun.engine import Engine
 from reprorun.errors import EngineError, EngineUnavailable, ReprorunError
+from reprorun.gpus import offers_gpus
 from reprorun.sweeps.values import Ask
 from reprorun.workflow.prepared import Prepared
 from reprorun.workflow.report import Reporter
@@ -81,6 +90,7 @@ class RayRunner:
             nodes = dispatch.nodes.living
             self._share = share_of(self._ask, nodes)
             refuse_too_large(self._share, nodes)
+            self._tell_of_gpus(nodes)
             usable = [node for node in nodes if fits(self._share, node)]
             self._report.step("cluster", _words(len(usable), at_once(self._share, usable)))
             dispatch.look(usable)
@@ -89,6 +99,11 @@ class RayRunner:
         except BaseException:
             dispatch.close()
             raise
+
+    def _tell_of_gpus(self, nodes: Sequence[Node]) -> None:
+        here = offers_gpus(self._engine.info())
+        if told := note_on_gpus(self._launch.spec.gpus, nodes, here=here):
+            self._report.note(told)
 
     def __enter__(self) -> RayRunner:
         if not self._references:

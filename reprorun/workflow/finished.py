@@ -21,8 +21,8 @@ _SETTLED = ("finished", "failed")  # no record of these changes any more
 
 def key_of(head: Head, params: Params) -> str:
     """What a run is known by, within one environment."""
-    args, rest = fill(head.args, params)
-    return key({**head.params, **rest}, args)
+    args, rest = fill(head.args, {**head.params, **params})
+    return key(rest, args)
 
 
 def find_finished(directory: str, kept: Kept, points: Points, head: Head) -> list[Entry]:
@@ -54,10 +54,17 @@ def _done(directory: str, kept: Kept, head: Head) -> Iterator[tuple[str, Entry]]
 def _records(directory: str, without: set[str]) -> Iterator[tuple[str, Record]]:
     for name in sorted(os.listdir(directory)):
         if name not in without and _is_record(directory, name):
-            try:
-                yield name, store.read_record(os.path.join(directory, name))
-            except RecordError:
-                continue  # damaged: its run is made again, and the record left as it is
+            record = _read(os.path.join(directory, name))
+            if record:
+                yield name, record
+
+
+def _read(log_dir: str) -> Record | None:
+    """None where it is damaged: its run is made again, and the record left as it is."""
+    try:
+        return store.read_record(log_dir)
+    except RecordError:
+        return None
 
 
 def _is_record(directory: str, name: str) -> bool:
@@ -87,17 +94,50 @@ def _entry_of(name: str, record: Record) -> Entry:
     )
 
 
-def first_launch(directory: str) -> str:
-    """A record of the sweep that the launch can be taken from: its log directory.
+def last_launch(directory: str, head: Head) -> str:
+    """A record of the launch that the sweep was gone on with last: its log directory.
+
+    Earlier launches may have left records of other code beside. Of those of the same code and
+    environment the one that was written last is taken: its flags are the last ones.
+
+    Args:
+        directory: of the sweep.
+        head: what the sweep was last.
 
     Raises:
         RecordError: there is none.
     """
-    for name in sorted(os.listdir(directory)):
+    others = False
+    for name in _last_first(directory):
         path = os.path.join(directory, name)
-        if _is_record(directory, name) and os.path.isfile(os.path.join(path, store.ARCHIVE_FILE)):
-            return path
+        if os.path.isfile(os.path.join(path, store.ARCHIVE_FILE)):
+            if _is_of(_read(path), head):
+                return path
+            others = True
+    if others:
+        raise RecordError(
+            f"no run of {directory} was begun with the code and environment that the sweep was "
+            "given last, so they are not kept; its records are of other ones, or damaged. Give the "
+            "whole command, with SCRIPT, beside --resume."
+        )
     raise RecordError(
         f"no run of {directory} was begun yet, so nothing is kept of its code. Give the whole "
         "command, with SCRIPT, beside --resume."
     )
+
+
+def _last_first(directory: str) -> list[str]:
+    """The records by when they were written: of thousands, hardly any needs to be read."""
+
+    def written(name: str) -> tuple[int, str]:
+        return os.stat(os.path.join(directory, name, store.RUN_FILE)).st_mtime_ns, name
+
+    names = (name for name in os.listdir(directory) if _is_record(directory, name))
+    return sorted(names, key=written, reverse=True)
+
+
+def _is_of(record: Record | None, head: Head) -> bool:
+    if record is None or record.archive is None:
+        return False
+    had = (record.archive.sha256, record.environment_digest)
+    return had == (head.archive_sha256, head.environment_digest)

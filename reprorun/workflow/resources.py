@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from reprorun.errors import UsageError
-from reprorun.gpus import choose_gpus, gpu_numbers
+from reprorun.gpus import gpu_numbers, offers_gpus
 from reprorun.model import EngineInfo, RunSpec
 from reprorun.probe.hardware import hardware_of
 from reprorun.sweeps.values import Ask, Machine
 
 
-def ask_of(spec: RunSpec, engine: EngineInfo, runs_per_gpu: int = 1) -> Ask:
+def ask_of(spec: RunSpec, engine: EngineInfo | None, runs_per_gpu: int = 1) -> Ask:
     """What one run asks for. Where it says nothing of processors, it is taken to need one.
 
     Args:
         spec: of the run.
-        engine: which may give GPUs unasked.
+        engine: which may give GPUs unasked; None: the runs are made elsewhere, and get none so.
         runs_per_gpu: how many may share one.
     """
     gpus, kind = 0, spec.gpus.kind
-    if kind == "all" or (kind == "auto" and choose_gpus(spec.gpus, engine) and _gpus(engine)):
+    if kind == "all" or (kind == "auto" and engine and offers_gpus(engine) and _gpus(engine)):
         gpus = -1
     elif kind == "count":
         gpus = spec.gpus.count

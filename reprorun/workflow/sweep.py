@@ -25,7 +25,7 @@ from reprorun.sweeps.points import Points, fill, refuse_unfilled
 from reprorun.sweeps.table import TABLE_FILE, read_results, write_table
 from reprorun.sweeps.values import Ask, Entry, Head, Params, PointsSpec
 from reprorun.workflow.drive import Drive, Policy, Progress
-from reprorun.workflow.finished import find_finished, first_launch
+from reprorun.workflow.finished import find_finished, last_launch
 from reprorun.workflow.gather import Connect
 from reprorun.workflow.keeper import explain, utc_now
 from reprorun.workflow.opening import log_directory
@@ -33,6 +33,7 @@ from reprorun.workflow.prepared import Prepared, prepared, prepared_again
 from reprorun.workflow.recover import Scope, recover
 from reprorun.workflow.report import Reporter
 from reprorun.workflow.resources import ask_of
+from reprorun.workflow.resumed import tell_differences, tell_what_is_done
 from reprorun.workflow.runner import Runner
 
 PREFIX = "sweep"  # below data/local
@@ -109,7 +110,8 @@ def run_sweep(
         closing(connect()) as engine,
         prepared(request.spec, engine, report, here=request.here) as launch,
     ):
-        ask = ask_of(launch.spec, engine.info(), request.runs_per_gpu)
+        giving = engine.info() if request.here else None
+        ask = ask_of(launch.spec, giving, request.runs_per_gpu)
         runner = make_runner(launch, engine, ask)
         wanted = log_directory(request.spec, PREFIX)
         with holding_dir(wanted, lambda: _claim(request.spec)) as directory, held(directory):
@@ -151,13 +153,16 @@ def resume_sweep(
         points = Points(points_spec)
         with (
             closing(connect()) as engine,
-            _launch(directory, request, cwd, engine, report) as launch,
+            _launch(directory, kept, request, cwd, engine, report) as launch,
         ):
             head = _continued(kept, launch, request, points_spec)
             refuse_unfilled(head.args, points_spec)
             book = Book(directory, head, points, find_finished(directory, kept, points, head))
-            _tell_what_is_done(book, kept, report)
-            ask = ask_of(launch.spec, engine.info(), request.runs_per_gpu)
+            tell_what_is_done(book, kept, report)
+            if isinstance(request, SweepRequest) or request.changes != Changes():
+                tell_differences(book, launch, report)
+            giving = engine.info() if request.here else None
+            ask = ask_of(launch.spec, giving, request.runs_per_gpu)
             runner = make_runner(launch, engine, ask)
             return _make_runs(book, launch, runner, request.policy, begin)
 
@@ -210,11 +215,16 @@ def _end_what_runs(directory: str, connect: Connect, report: Reporter) -> None:
 
 
 def _launch(
-    directory: str, request: SweepRequest | Resumption, cwd: str, engine: Engine, report: Reporter
+    directory: str,
+    kept: Kept,
+    request: SweepRequest | Resumption,
+    cwd: str,
+    engine: Engine,
+    report: Reporter,
 ) -> AbstractContextManager[Prepared]:
     if isinstance(request, SweepRequest):
         return prepared(request.spec, engine, report, here=request.here)
-    record = first_launch(directory)
+    record = last_launch(directory, kept.head)
     return prepared_again(record, request.changes, cwd, engine, report, here=request.here)
 
 
@@ -251,12 +261,12 @@ def spec_of_point(
 
     Args:
         spec: of the launch.
-        templates: its arguments; `{NAME}` in them stands for a parameter's value.
+        templates: its arguments; `{NAME}` in them stands for a parameter's value, common or not.
         common: parameters that all runs share.
         params: of this run.
     """
-    args, rest = fill(templates, params)
-    return replace(spec, args=args, params={**common, **rest}, name=None)
+    args, rest = fill(templates, {**common, **params})
+    return replace(spec, args=args, params=rest, name=None)
 
 
 def _head(launch: Prepared, spec: RunSpec, points: PointsSpec) -> Head:
@@ -287,14 +297,3 @@ def _continued(
         spec = replace(launch.spec, args=kept.head.args, params=kept.head.params)
     now = _head(launch, spec, points)
     return replace(now, sweep=kept.head.sweep, created=kept.head.created)
-
-
-def _tell_what_is_done(book: Book, kept: Kept, report: Reporter) -> None:
-    finished = sum(entry.status == "finished" for entry in book.entries)
-    report.step("resuming", f"{finished} of {len(book.entries)} runs are finished")
-    if kept.head.environment_digest != book.head.environment_digest:
-        report.note("the environment is another than before: runs that were made in that one "
-                    "do not count")  # fmt: skip
-    elif finished and kept.head.archive_sha256 != book.head.archive_sha256:
-        report.note("the code is another than before: the runs that are finished were made with "
-                    "the old one")  # fmt: skip

@@ -22,6 +22,7 @@ from reprorun.cluster.ray_check import (
     _Checks,
     _share_asked_for,
     _share_of_record,
+    _without_auto,
 )
 from reprorun.cluster.taking import LostOnTheWay
 from reprorun.errors import UsageError
@@ -209,6 +210,15 @@ def test_a_re_run_takes_as_many_gpus_as_the_record_had(
 def test_what_flags_ask_for_counts_for_all(asked: Gpus | None, share: Share | None) -> None:
     options = CheckOptions(changes=Changes(gpus=asked))
     assert _share_asked_for(options, GPU_NODES) == share
+
+
+def test_gpus_that_only_a_node_has_are_left_to_the_record() -> None:
+    """A node's engine would give all that there are, whomever Ray has given them to."""
+    asked = Changes(params={"lr": 1}, gpus=Gpus(kind="auto"))
+    assert _without_auto(CheckOptions(changes=asked)).changes == Changes(params={"lr": 1})
+    for kept in (None, Gpus(kind="none"), Gpus(kind="all")):
+        options = CheckOptions(changes=Changes(gpus=kept))
+        assert _without_auto(options) is options
 
 
 def test_the_gpus_of_one_machine_are_not_a_clusters() -> None:

@@ -348,6 +348,35 @@ def test_what_a_run_asks_for(fields: dict[str, Any], ask: Ask) -> None:
     assert ask_of(RunSpec(script="x", cwd="/", **fields), WITH_GPUS) == ask
 
 
+def test_no_gpus_unasked_where_the_runs_are_made_elsewhere() -> None:
+    """Whatever this machine has: it says nothing of the others."""
+    assert ask_of(RunSpec(script="x", cwd="/"), None) == Ask()
+    assert ask_of(RunSpec(script="x", cwd="/", gpus=Gpus(kind="all")), None) == Ask(gpus=-1)
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_gpus_of_this_machine_are_for_its_own_runs(
+    lab: Lab, here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reprorun.model import Hardware
+    from reprorun.workflow import resources
+
+    monkeypatch.setattr(resources, "hardware_of", lambda engine: Hardware(gpus=("A", "B")))
+    info = replace(lab.engine.info(), runtimes=("nvidia",))
+    monkeypatch.setattr(lab.engine, "info", lambda: info)
+    asked: list[Ask] = []
+
+    def stop(launch: Any, engine: Any, ask: Ask) -> Any:
+        asked.append(ask)
+        raise UsageError("that will do")
+
+    silent: Any = Silent()
+    request = replace(lab.request(2), here=here)
+    with pytest.raises(UsageError, match="that will do"):
+        run_sweep(request, lambda: lab.engine, stop, silent, silent)
+    assert asked == [Ask(gpus=-1 if here else 0)]
+
+
 def test_all_gpus_where_the_engine_gives_them_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     from reprorun.model import Hardware
     from reprorun.workflow import resources
