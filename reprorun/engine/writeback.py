@@ -44,7 +44,7 @@ def written_early(directory: str) -> Iterator[None]:
 
 def _on_the_same_disk(directory: str) -> int | None:
     """The directory, or the nearest one above it that may be opened: a file descriptor."""
-    try:
+    with suppress(OSError):  # the engine does without
         disk = os.stat(directory).st_dev
         while os.stat(directory).st_dev == disk:
             with suppress(PermissionError):
@@ -52,8 +52,6 @@ def _on_the_same_disk(directory: str) -> int | None:
             if directory == os.path.dirname(directory):
                 break
             directory = os.path.dirname(directory)
-    except OSError:  # it can do without
-        pass
     return None
 
 
@@ -65,7 +63,8 @@ def _write(file: int, ended: threading.Event) -> None:
         os.close(file)
 
 
-def _syncfs(file: int) -> None:
+def _syncfs(file: int) -> int:
+    """0 where it could be written; that it couldn't will be heard when it matters."""
     import ctypes  # in the thread: importing it takes its time
 
-    ctypes.CDLL(None).syncfs(file)
+    return int(ctypes.CDLL(None).syncfs(file))

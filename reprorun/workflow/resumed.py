@@ -7,14 +7,14 @@ records.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
 
-from msgspec.structs import replace
+import msgspec
+from msgspec.structs import astuple, replace
 
-from reprorun import store
+from reprorun import files, store
 from reprorun.differences import find_differences
 from reprorun.errors import RecordError
-from reprorun.model import Difference, Record
+from reprorun.model import Difference
 from reprorun.plan import redact
 from reprorun.sweeps.book import Book, Kept
 from reprorun.workflow.prepared import Prepared
@@ -43,7 +43,9 @@ def tell_what_is_done(book: Book, kept: Kept, report: Reporter) -> None:
 
 
 def tell_differences(book: Book, launch: Prepared, report: Reporter) -> None:
-    """Say what else tells the runs that are finished from those that follow; reads every record.
+    """Say what else tells the runs that are finished from those that follow.
+
+    Every record is looked into, few are read: mostly, all were made alike.
 
     Args:
         book: of the sweep as it is now.
@@ -51,10 +53,14 @@ def tell_differences(book: Book, launch: Prepared, report: Reporter) -> None:
         report: told.
     """
     count, texts = 0, dict[str, None]()
-    for record in _readable(book.directory, _done(book)):
-        found = _differences(record, launch)
-        count += bool(found)
-        texts.update(dict.fromkeys(map(_in_words, found)))
+    known: dict[tuple[bytes, ...] | None, tuple[Difference, ...]] = {}
+    for name in _done(book):
+        log_dir = os.path.join(book.directory, name)
+        made = _made(log_dir)
+        if made is None or made not in known:
+            known[made] = _differences(log_dir, launch)
+        count += bool(known[made])
+        texts.update(dict.fromkeys(map(_in_words, known[made])))
     if count:
         more = [f"{len(texts) - _NAMED} more"] if len(texts) > _NAMED else []
         report.note(
@@ -68,17 +74,39 @@ def _done(book: Book) -> list[str]:
     return [entry.log_dir for entry in book.entries if entry.status == "finished" and entry.log_dir]
 
 
-def _readable(directory: str, names: Sequence[str]) -> Iterator[Record]:
-    for name in names:
-        try:
-            yield store.read_record(os.path.join(directory, name))
-        except RecordError:
-            continue  # damaged since; `sweep.json` says how the run ended, and no more is known
+class _Made(msgspec.Struct):
+    """All that `_differences` goes by, as it stands in `run.json`."""
+
+    inputs: msgspec.Raw = msgspec.Raw()
+    environment: msgspec.Raw = msgspec.Raw()
+    secrets: msgspec.Raw = msgspec.Raw()
+    network: msgspec.Raw = msgspec.Raw()
+    numerics: msgspec.Raw = msgspec.Raw()
 
 
-def _differences(record: Record, launch: Prepared) -> tuple[Difference, ...]:
+_decoder = msgspec.json.Decoder(_Made)
+
+
+def _made(log_dir: str) -> tuple[bytes, ...] | None:
+    """How a run was made, to be laid beside others; None where it can't be told so quickly."""
+    path = os.path.join(log_dir, store.RUN_FILE)
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, "rb") as file:
+            found = _decoder.decode(files.read_bounded(file))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return tuple(map(bytes, astuple(found)))
+
+
+def _differences(log_dir: str, launch: Prepared) -> tuple[Difference, ...]:
     """In what a run would differ if it were made now, as far as the user asks for it."""
     spec = launch.spec
+    try:
+        record = store.read_record(log_dir)
+    except RecordError:
+        return ()  # damaged since; `sweep.json` says how the run ended, and no more is known
     now = replace(
         record,
         inputs=launch.sources.inputs,

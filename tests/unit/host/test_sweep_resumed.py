@@ -188,6 +188,19 @@ def test_nothing_changed_reads_no_record_but_one(lab: Lab, monkeypatch: pytest.M
     assert len(read) <= 2, read
 
 
+def test_of_runs_that_were_made_alike_one_is_read(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.run(lab.request(6))
+    (lab.directory / "n=5" / "run.json").write_text("null")  # damaged: no more is known of it
+    read: list[str] = []
+    real = store.read_record
+    monkeypatch.setattr(store, "read_record", lambda path: (read.append(path), real(path))[1])
+    (note,) = resumed(lab, with_spec(lab.request(6), numerics="portable"))
+    assert note.startswith("5 of the finished runs were made otherwise"), note
+    assert [os.path.basename(path) for path in read] == ["n=0", "n=5"]
+
+
 def test_runs_that_are_made_again_are_not_spoken_of(lab: Lab) -> None:
     lab.run(lab.request(1, fail=[0]))
     assert resumed(lab, with_spec(lab.request(1, fail=[0]), numerics="portable")) == []

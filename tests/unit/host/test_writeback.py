@@ -90,6 +90,7 @@ def test_the_disk_of_another_directory_is_left_alone(
 def test_the_call_itself(tmp_path: Path) -> None:
     file = os.open(tmp_path, os.O_RDONLY)
     try:
-        writeback._syncfs(file)
+        assert writeback._syncfs(file) == 0
+        assert writeback._syncfs(-1) != 0
     finally:
         os.close(file)
